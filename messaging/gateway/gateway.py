@@ -86,7 +86,11 @@ class Gateway:
         self.publisher.on_done = self._on_done
         self.channels = Channels(self.registry, self.partitions)
         self.follows = Follows(self.channels, self.rosters, access)
-        self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids)
+
+        async def fence_again(partition: int) -> None:
+            await self.log_consumer.fence_again(partition)
+
+        self.sequencer = Sequencer(backplane, self.partitions, self.rosters, history, accounts, ids, fence_again)
 
         def forget_relationship(user_id: int, other_id: int) -> None:
             lookups.forget_relationship(user_id, other_id)

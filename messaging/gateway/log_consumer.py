@@ -98,6 +98,7 @@ class LogConsumer:
         self._fenced: list[int] = []  # partitions owned since the last announcement
         self._missed: list[tuple[Tail, Sequence[Record]]] = []
         self._far_ahead = Interval()
+        self._fence_rebuilt: Callable[[], None] = lambda: None
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -143,6 +144,22 @@ class LogConsumer:
         self._scope.cancel()
         await self._ended.wait()
 
+    async def fence_again(self, partition: int) -> None:
+        """Own a partition from a new fence of this gateway on, as soon as the log takes records. An event of an earlier
+        epoch that it did not acknowledge is in the tail then, or does not count. Raises Unavailable if the log takes
+        none: the partition stays owned."""
+        tail = self._partitions.tail_at(partition)
+        if tail is None:
+            return
+        epoch = tail.fences.epoch
+        probe = Envelope(fence=Fence(read_up_to=0))  # it does not count: the partition has a fence
+        record = Record(partition, probe.SerializeToString())
+        await publish_and_wait(self._backplane, [record], until=self._partitions.held_until)
+        if self._partitions.tail_at(partition) is tail and tail.fences.epoch == epoch:
+            _log.info("partition_fenced_again", partition=partition)
+            self._partitions.disown(partition)
+            self._fence_rebuilt()
+
     async def _consume(self, started: Callable[[], None]) -> None:
         """Be a member of the group until the backplane is unavailable."""
         async with self._backplane.consume(GROUP) as consumer:
@@ -163,23 +180,27 @@ class LogConsumer:
                 for partition in self._partitions.take_rebuilt():
                     nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
 
-            while True:
-                match await consumer.fetch():
-                    case Assignment(gained, lost, epoch):
-                        self._epoch = epoch
-                        await self._lose(lost)
-                        await self._gain(nursery, consumer, gained, fence_rebuilt)
-                    case Fetched(records):
-                        await self._deliver_all(records)
-                    case never:
-                        assert_never(never)
-                if self._fenced:
-                    self._announce_owned()
-                for missed in self.take_missed():
-                    nursery.start_soon(self._publish_missed, *missed)
-                fence_rebuilt()
-                if not self._partitions.rebuilding:
-                    started()
+            self._fence_rebuilt = fence_rebuilt
+            try:
+                while True:
+                    match await consumer.fetch():
+                        case Assignment(gained, lost, epoch):
+                            self._epoch = epoch
+                            await self._lose(lost)
+                            await self._gain(nursery, consumer, gained, fence_rebuilt)
+                        case Fetched(records):
+                            await self._deliver_all(records)
+                        case never:
+                            assert_never(never)
+                    if self._fenced:
+                        self._announce_owned()
+                    for missed in self.take_missed():
+                        nursery.start_soon(self._publish_missed, *missed)
+                    fence_rebuilt()
+                    if not self._partitions.rebuilding:
+                        started()
+            finally:
+                self._fence_rebuilt = lambda: None  # the nursery takes no more tasks; all partitions are lost now
 
     # ---- records
 

@@ -5,10 +5,11 @@ The versions of a group are consecutive, and each has one event, since
 - one gateway at a time owns the home partition, and its fence drops records of former owners;
 - the owner knows the newest version: between the recorded part of the log and its tail there is no gap;
 - a control change that the log did not acknowledge may be in effect, so it stays the next one of its group: the same
-  records are published again before any other.
+  records are published again before any other. Once its id is older than MAX_AGE_SECONDS, a new fence decides instead:
+  the change is in the tail then, or does not count.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -47,6 +48,10 @@ REPUBLISHED_MS = 120_000
 """How far back from the end of a gained partition its control changes are published again: its former owner may have
 died between a record of truth and its copies, which it published within seconds."""
 
+MAX_AGE_SECONDS = 10.0
+"""How much older than its record the id of a control change may be: a user joins or leaves at this id, and others may
+have sent and read messages above it."""
+
 MAX_WAITING = 100
 """Requests that wait for their turn in one group."""
 
@@ -83,6 +88,12 @@ class _Change(msgspec.Struct, frozen=True):
     roster: Roster
     """The roster after the control change."""
     records: Sequence[Record]
+    until: float
+    """The time on Trio's clock from which on its id is too old to be published."""
+
+    def is_in(self, tail: Tail) -> bool:
+        """Whether the log is known to have it, so that a repetition adds only the copies that members lack."""
+        return tail.sent_with(self.key) is not None
 
 
 class _Chat:
@@ -124,13 +135,16 @@ class Sequencer:
         history: History,
         accounts: AccountStore,
         ids: SnowflakeGenerator,
+        fence_again: Callable[[int], Awaitable[None]],
     ) -> None:
+        """`fence_again` is `LogConsumer.fence_again`."""
         self._backplane = backplane
         self._partitions = partitions
         self._rosters = rosters
         self._history = history
         self._accounts = accounts
         self._ids = ids
+        self._fence_again = fence_again
         self._chats: dict[str, _Chat] = {}  # the latest used last
         self._recorded = RecordedOffsets(backplane)
         self._republications: dict[int, tuple[int, list[Envelope]]] = {}
@@ -220,6 +234,7 @@ class Sequencer:
                 return found if isinstance(found, Refusal) else _answer(request, found)
         deleted = await deleted_users(self._accounts, looked_up_asking(request, roster))
         event_id = self._ids.next_nowait() or await self._ids.next()
+        until = trio.current_time() + MAX_AGE_SECONDS
         # No `await` from here to the publish: no other gateway has owned the partition since the roster was read.
         if self._owned(partition) is not tail or tail.fences.epoch != epoch:
             return _NOT_OWNED
@@ -249,7 +264,7 @@ class Sequencer:
         if control.settings.is_channel and not roster.is_channel:
             records[0] = with_all_recipients(records[0], recipient_ids)
         kind = str(request.WhichOneof("change"))
-        change = _Change(key, kind, epoch, event, roster.after(control), records)
+        change = _Change(key, kind, epoch, event, roster.after(control), records, until)
         return event if await self._publish(chat, change, tail) else _NOT_STORED
 
     async def _check_users(self, user_id: int, added_ids: Sequence[int]) -> Mapping[int, Refusal]:
@@ -339,11 +354,12 @@ class Sequencer:
     # ---- the log
 
     async def _settle(self, chat_id: str, chat: _Chat, tail: Tail) -> Refusal | None:
-        """Have the log acknowledge the group's pending change, if there is one; a Refusal if it does not, or if this
-        gateway does not own the group any more."""
+        """Have the log acknowledge the group's pending change, or decide that it does not count, if there is one; a
+        Refusal if neither happens, or if this gateway does not own the group any more."""
         while chat.settled is not None:  # the client of its request is gone
             await chat.settled.wait()
-        if self._owned(self._home_of(chat_id)) is not tail:  # the record of truth would be late, its copies delivered
+        partition = self._home_of(chat_id)
+        if self._owned(partition) is not tail:  # the record of truth would be late, its copies delivered
             return _NOT_OWNED
         change = chat.pending
         if change is None:
@@ -351,6 +367,13 @@ class Sequencer:
         if change.epoch != tail.fences.epoch:
             chat.pending = None  # it is in the tail, or does not count
             return None
+        if change.until <= trio.current_time() and not change.is_in(tail):
+            try:
+                await self._fence_again(partition)
+            except Unavailable as error:
+                if self._may_warn.has_passed():
+                    _log.warning("control_not_decided", chat_id=chat_id, error=str(error))
+            return _NOT_STORED
         return None if await self._publish(chat, change, tail) else _NOT_STORED
 
     async def _publish(self, chat: _Chat, change: _Change, tail: Tail) -> bool:
@@ -366,9 +389,11 @@ class Sequencer:
             settled.set()
             self._settled.unpark_all()
 
-        span = next(iter(traces.current_spans()), None)
+        span, until = next(iter(traces.current_spans()), None), self._partitions.held_until
+        if not change.is_in(tail):
+            until = min(until, change.until)
         try:
-            publish(self._backplane, change.records, done, span, until=self._partitions.held_until)
+            publish(self._backplane, change.records, done, span, until=until)
         except Unavailable as error:
             done(error)
         except BaseException:  # only to forget the change in flight: raised again
@@ -400,7 +425,9 @@ class Sequencer:
         """Publish copies of the newest control changes of a gained partition, of each once in each epoch."""
         epoch, waiting = self._republications.get(partition, (0, []))
         if epoch != tail.fences.epoch:
-            waiting = tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS)
+            recent = tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS)
+            recent_ids = {each.event.event_id for each in recent}
+            waiting = [*(each for each in waiting if each.event.event_id not in recent_ids), *recent]
             self._republications[partition] = tail.fences.epoch, waiting
         while waiting:
             chat_id = waiting[0].event.message.chat_id

@@ -15,15 +15,18 @@ from messaging.gateway.gateway import Gateway
 from messaging.gateway.groups import commands, sequencer
 from messaging.gateway.groups.forms import stored_client_id
 from rookery.v1.archive_pb2 import Group
+from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_OWNER
-from rookery.v1.session_pb2 import Event
+from rookery.v1.session_pb2 import Event, Message
+from shared.backplane import Record
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal
 from shared.contract.groups import Roster, audience, is_kept
-from shared.contract.ids import wall_clock_ms
+from shared.contract.ids import time_of, wall_clock_ms
 from shared.contract.partitions import partition_of
 from tests.fuzzing import examples
+from tests.messaging.gateway.groups import world as world_module
 from tests.messaging.gateway.groups.test_commands import changed, declined, removed, requests, users
 from tests.messaging.gateway.groups.test_forms import ANN, added, creation, invite, joined
 from tests.messaging.gateway.groups.test_forms import settings as new_settings
@@ -113,6 +116,7 @@ outcomes = st.sampled_from(["stored", "stored", "lost", "unanswered", "cut", "la
     st.booleans(),
     st.booleans(),
     st.integers(0, 5),
+    st.sampled_from([0, 5, 30]),
 )
 def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
     rounds: list[list[tuple[int, ChangeGroupRequest, int]]],
@@ -121,8 +125,10 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
     is_channel: bool,
     is_fenced: bool,
     lag: int,
+    outage: int,
 ) -> None:
-    """Some commands are sent twice. In half of the runs another gateway owns the partition between two rounds."""
+    """Some commands are sent twice. In half of the runs another gateway owns the partition between two rounds. In the
+    end, all calls have one outcome for the seconds of an outage."""
 
     async def main() -> None:
         async with open_world() as world:
@@ -154,6 +160,8 @@ def test_any_commands_at_once_and_any_failures_of_the_log_keep_the_group_whole(
                     await trio.sleep(0.1)
             way.outcome = lambda: last
             await send(ANN, in_chat("last", new_settings(name="last")))
+            await trio.sleep(outage)
+            way.deliver_late()
             way.outcome = lambda: "stored"
             await trio.sleep(3 * sequencer.TICK_SECONDS)  # what is pending is confirmed
             world.unrecorded = 0
@@ -573,6 +581,58 @@ async def test_a_change_that_the_log_did_not_acknowledge_is_not_forgotten_while_
     way.outcome = lambda: "stored"
     await trio.sleep(3 * sequencer.TICK_SECONDS)
     assert assert_whole(world, {}).version == 1
+
+
+async def test_a_join_that_the_log_did_not_take_for_a_minute_takes_effect_when_it_does(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the user could read a minute in which nobody saw them. Meanwhile the partition stays owned."""
+    began_ms, way = wall_clock_ms(), world.ways[0]
+    monkeypatch.setattr(world_module, "wall_clock_ms", lambda: began_ms + int(trio.current_time() * 1_000))
+    await made(gateway, ANN, in_chat("b", new_settings(is_public=True)))
+    other = next(each for each in ALL if each != HOME)
+    way.is_away = True
+    assert (await refused(gateway, 50, in_chat("c", joined()))).code == Code.UNAVAILABLE
+    for number in range(60):  # messages whose partition has a leader
+        event_id = await gateway.sequencer._ids.next()
+        message = Message(message_id=event_id, chat_id=CHAT, sender_id=2, client_message_id=f"{number}")
+        envelope = Envelope(event=Event(event_id=event_id, message=message), sender_id=2, chat_version=2)
+        world.log.append(Record(other, envelope.SerializeToString()))
+        await trio.sleep(1)
+        assert HOME in gateway.partitions.owned
+    way.is_away = False
+    await trio.sleep(3 * sequencer.TICK_SECONDS)
+    event = await made(gateway, 50, in_chat("c", joined()))
+    (stored,) = (each for each in world.log.records[HOME] if event.SerializeToString() in each.value)
+    assert stored.at_ms - time_of(event.event_id) <= 1_000 * sequencer.MAX_AGE_SECONDS
+    roster = assert_whole(world, {(50, stored_client_id(in_chat("c", joined()))): event})
+    assert (roster.version, 50 in roster, roster.includes(50, event_id)) == (3, True, False)
+
+
+@pytest.mark.parametrize("outcome", ["lost", "unanswered", "cut", "late"])
+@pytest.mark.parametrize("retries", [False, True])
+async def test_a_change_that_the_log_did_not_acknowledge_for_a_minute_is_made_once_or_not_at_all(
+    world: World, gateway: Gateway, autojump_clock: MockClock, outcome: str, retries: bool
+) -> None:
+    """If its record was stored, it was made, and its members get it once the log takes the copies."""
+    way, accepted = world.ways[0], dict[tuple[int, str], Event]()
+    fates = iter([outcome])
+    way.outcome = lambda: next(fates, "lost")
+    await refused(gateway, 2, in_chat("b", removed(2)))
+    for _ in range(60):
+        await trio.sleep(1)
+        if retries:
+            await change(gateway, 2, in_chat("b", removed(2)))
+    way.outcome = lambda: "stored"
+    await trio.sleep(3 * sequencer.TICK_SECONDS)
+    way.deliver_late()
+    await trio.sleep(3 * sequencer.TICK_SECONDS)
+    if retries:
+        request = in_chat("b", removed(2))
+        accepted[2, stored_client_id(request)] = await made(gateway, 2, request)
+    request = in_chat("c", removed(3))
+    accepted[3, stored_client_id(request)] = await made(gateway, 3, request)
+    assert assert_whole(world, accepted).version == 2 + (retries or outcome in ("unanswered", "cut"))
 
 
 async def test_a_group_that_was_forgotten_goes_on(

@@ -84,6 +84,8 @@ class Way:
     def __init__(self, log: Log, world: "World") -> None:
         self.log = log
         self.outcome: Callable[[], Outcome] = lambda: "stored"
+        self.is_away = False
+        """Whether each call is lost, that of a fence included."""
         self.held_until = math.inf
         self.frozen: list[tuple[Sequence[Record], Done]] | None = None
         """While the gateway is frozen, the calls that it makes."""
@@ -126,7 +128,7 @@ class Way:
 
     def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         is_fence = Envelope.FromString(records[0].value).HasField("fence")
-        outcome = "stored" if is_fence else self.outcome()
+        outcome = "lost" if self.is_away else "stored" if is_fence else self.outcome()
         if self.frozen is not None and outcome == "stored":
             self.frozen.append((records, done))
             return
