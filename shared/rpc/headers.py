@@ -34,6 +34,10 @@ _INDEXED, _ADDED, _TABLE_SIZE = 0x80, 0x40, 0x20
 
 _INDEX_BITS = 0x7F
 
+_SIZE_CHANGES = 2
+"""Most changes of the table's size in a block (RFC 7541, 4.2): the smallest size since the block before, and the last.
+hpack accepts any number: 32,000 of them, of one byte each, took 65 ms."""
+
 _STATUS_OK = (":status", "200")
 _STATUS_OK_INDEXED = b"\x88"
 
@@ -44,14 +48,15 @@ class HeaderDecoder(Decoder):
     def decode(self, data: bytes, raw: bool = True) -> list[HeaderTuple]:
         """Return the fields of a block as bytes. Raises HPACKError, and IndexError for a block that is cut off."""
         headers: list[HeaderTuple] = []
-        size = start = 0
+        size = start = changes = 0
         while start < len(data):
             first = data[start]
             if _INDEXED < first < _INDEXED | _INDEX_BITS:
                 header, used = HeaderTuple(*self.header_table.get_by_index(first & _INDEX_BITS)), 1
             elif first & _TABLE_SIZE == _TABLE_SIZE and not first & (_INDEXED | _ADDED):
-                if headers:
-                    raise HPACKDecodingError("the size of the table changes within a block")
+                changes += 1
+                if headers or changes > _SIZE_CHANGES:
+                    raise HPACKDecodingError("the size of the table changes within a block, or too often before it")
                 start += self._update_encoding_context(data[start:])
                 continue
             else:

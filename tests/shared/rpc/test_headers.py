@@ -1,10 +1,13 @@
 """Received headers pass the same checks as h2's, and header blocks decode as hpack decodes them."""
 
+from typing import cast
+
 import pytest
 from h2.exceptions import ProtocolError
 from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack import Decoder, Encoder
 from hpack.exceptions import HPACKError
+from hpack.hpack import decode_integer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -75,6 +78,18 @@ def decoded(decoder: Decoder, block: bytes) -> object:
         return type(error)
 
 
+def changes_of_the_table(block: bytes) -> int:
+    """The changes of the table's size at the beginning of the block, which hpack does not bound."""
+    changes = start = 0
+    while start < len(block) and block[start] & 0xE0 == 0x20:
+        changes += 1
+        try:
+            start += decode_integer(block[start:], 5)[1]
+        except HPACKError:
+            break
+    return changes
+
+
 texts = st.lists(st.tuples(st.binary(max_size=130), st.binary(max_size=130)), max_size=4)
 blocks = st.lists(st.binary(max_size=20) | texts | st.just(REQUEST), max_size=6)
 
@@ -90,6 +105,9 @@ def test_blocks_are_decoded_as_hpack_decodes_them(
         if number < len(sizes):
             encoder.header_table_size = sizes[number]
         wire = block if isinstance(block, bytes) else encoder.encode(block)
+        if changes_of_the_table(wire) > 2:
+            assert issubclass(cast(type, decoded(ours, wire)), HPACKError)
+            return
         outcome = decoded(ours, wire)
         assert outcome == decoded(theirs, wire)
         if isinstance(outcome, type):

@@ -48,6 +48,11 @@ def many_headers() -> bytes:
     return whole(b"\x00\x00\x00" * 5_000)
 
 
+def changes_of_the_table() -> bytes:
+    """16,000 changes of the table's size, of one byte each."""
+    return whole(b"\x20" * 16_000)
+
+
 def headers_in_pieces() -> bytes:
     """Too many fragments of the size of a frame."""
     return HeadersFrame(1, bytes(16_000)).serialize() + ContinuationFrame(1, bytes(16_000)).serialize() * 60
@@ -58,7 +63,9 @@ def headers_in_empty_pieces() -> bytes:
     return HeadersFrame(1, b"").serialize() + ContinuationFrame(1, b"").serialize() * 10_000
 
 
-@pytest.mark.parametrize("attack", [hpack_bomb, many_headers, headers_in_pieces, headers_in_empty_pieces])
+@pytest.mark.parametrize(
+    "attack", [hpack_bomb, many_headers, changes_of_the_table, headers_in_pieces, headers_in_empty_pieces]
+)
 async def test_headers_without_measure_end_their_connection_in_little_memory(
     attack: Callable[[], bytes], connect_raw: ConnectRaw
 ) -> None:
