@@ -12,6 +12,7 @@ from shared.net import turns as module
 from shared.net.turns import (
     CONNECTION_SECONDS,
     FILES_WAIT_SECONDS,
+    MAX_DEBT_SECONDS,
     PIECE_SECONDS,
     TURN_SECONDS,
     FilesTurn,
@@ -19,6 +20,7 @@ from shared.net.turns import (
     Turns,
     await_client,
 )
+from tests.waiting import counting_passes
 
 TASKS = 100
 
@@ -77,7 +79,19 @@ async def test_the_work_of_all_takes_one_turn_in_each_pass(clock: Clock, seconds
         nursery.cancel_scope.cancel()
     assert clock.now == pytest.approx(TASKS * seconds)
     assert max(spent) < 2 * (TURN_SECONDS + seconds)  # the tasks of two passes may run in either order
-    assert passes <= 2 * TASKS + 5
+    assert passes <= TASKS * (1 + max(seconds / TURN_SECONDS, 1)) + 5
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(TURN_SECONDS * 10, 9), (60.0, MAX_DEBT_SECONDS / TURN_SECONDS - 1)])
+async def test_work_that_takes_ten_turns_is_followed_by_nine_passes_without_any(
+    clock: Clock, seconds: float, passes: float
+) -> None:
+    """Charged or measured. There is a bound, since the machine may have stopped the process meanwhile."""
+    turn = Turn()
+    await work(turn, clock, seconds)
+    async with counting_passes() as counted:
+        await turn.wait()
+    assert counted.passed == pytest.approx(passes, abs=1)
 
 
 PIECES = math.ceil(TURN_SECONDS / PIECE_SECONDS)
