@@ -27,7 +27,7 @@ from shared.background import open_background
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget, Slot
 from shared.net.client_address import Network, peer_address
-from shared.net.heads import head_bytes, refusal_of_head
+from shared.net.heads import ServerConnection, head_bytes, refusal_of_head
 from shared.net.listening import ClientStream, listen, transport_of
 from shared.net.tls import ServerTls
 from shared.net.turns import REQUEST_SECONDS, Turn, await_client
@@ -327,11 +327,11 @@ class _Connection:
                 pass
 
 
-class _H11(h11.Connection):
+class _H11(ServerConnection):
     """Counts the time of parsing for the client's turn."""
 
     def __init__(self, turn: Turn, max_head_bytes: int) -> None:
-        super().__init__(h11.SERVER, max_incomplete_event_size=max_head_bytes)
+        super().__init__(max_head_bytes)
         self._turn = turn
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -354,14 +354,10 @@ class _Http1(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn would switch to HTTP/2 here."""
 
-    async def _send_error_response(self, status_code: int) -> None:
-        """Refuse a request that is not served: a foreign encoding or version is an error of its client, and no 5xx."""
-        await super()._send_error_response(400 if status_code >= 500 else status_code)
-
     async def _create_stream(self, request: h11.Request) -> None:
         await self._turn.wait()
         self._turn.charge(REQUEST_SECONDS * max(1.0, head_bytes(request) / USUAL_HEAD_BYTES))
-        if status := refusal_of_head(request, self.config.h11_max_incomplete_size):
+        if status := refusal_of_head(request):
             await self._send_error_response(status)
             await self.send(Closed())  # a further request on this connection may be a smuggled one
             return

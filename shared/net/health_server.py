@@ -15,7 +15,7 @@ from shared.contract.problems import MEDIA_TYPE, problem_of
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget
 from shared.net.client_address import peer_address
-from shared.net.heads import refusal_of_head
+from shared.net.heads import ServerConnection, refusal_of_head
 from shared.net.listening import ClientStream, listen, port_of
 from shared.net.tls import ServerTls
 from shared.net.turns import REQUEST_SECONDS, Turn, Turns, await_client
@@ -82,7 +82,7 @@ async def _serve_connection(respond: Respond, admission: Admission, stream: Clie
 
 
 async def _serve_request(respond: Respond, stream: ClientStream, turn: Turn) -> None:
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+    connection = ServerConnection(MAX_HEAD_BYTES)
     method = b""
     try:
         request = await _receive_request(connection, stream, turn)
@@ -110,7 +110,7 @@ async def _receive_request(connection: h11.Connection, stream: ClientStream, tur
     if not isinstance(event, h11.Request):
         return None
     turn.charge(REQUEST_SECONDS)
-    if status := refusal_of_head(event, MAX_HEAD_BYTES):
+    if status := refusal_of_head(event):
         raise h11.RemoteProtocolError(status.phrase, error_status_hint=status)
     return event
 

@@ -1,12 +1,11 @@
 """Strange requests without an account: no response is a 5xx, and each costs one line in the log at most."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 import trio
 
-from tools.launch.process import Rookery
+from tools.launch.process import Rookery, port_of
 
 DEADLINE = 20.0
 """Seconds; only ends a test that has failed."""
@@ -69,9 +68,9 @@ async def status_of(port: int, request: str) -> int:
     return int(response.split()[1]) if response else 0
 
 
-async def test_no_request_without_an_account_gets_a_5xx_or_two_lines_in_the_log(rookery: Rookery) -> None:
-    port = urlsplit(rookery.url).port
-    assert port is not None
+@pytest.mark.parametrize("name", ["page", "websocket", "gateway_health"])
+async def test_no_request_without_an_account_gets_a_5xx_or_two_lines_in_the_log(name: str, rookery: Rookery) -> None:
+    port = port_of(rookery.addresses[name])
     before = len(rookery.log_lines())
     sent = list(requests())
     statuses = [(await status_of(port, request), request[:80]) for request in sent]

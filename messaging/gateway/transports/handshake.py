@@ -11,6 +11,7 @@ import h11
 from wsproto.utilities import generate_accept_token
 
 from shared.net.client_address import split_list
+from shared.net.heads import ServerConnection
 
 SUBPROTOCOL = "rookery.v1.json"
 PATH = "/session"
@@ -48,7 +49,7 @@ class Handshake:
         """`is_full` if the gateway has no room for another session."""
         self._origins = origins
         self._is_full = is_full
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._http = ServerConnection(MAX_HEAD_BYTES)
 
     def feed(self, data: bytes) -> HandshakeResponse | None:
         """Feed received bytes, at least one; the response, once the request is complete or rejected."""
@@ -102,7 +103,7 @@ class Handshake:
 def _check_request(request: h11.Request, headers: dict[str, str]) -> None:
     """Check that the request is for a WebSocket at our path (section 4.2.1). Raises _Rejected."""
     if request.http_version != b"1.1":
-        raise _Rejected(505, "HTTP/1.1 is needed")
+        raise _Rejected(400, "HTTP/1.1 is needed")
     if request.target.partition(b"?")[0] != PATH.encode():
         raise _Rejected(404, f"sessions are at {PATH}")
     if request.method != b"GET":

@@ -15,6 +15,7 @@ import trio.testing
 from bff.http import endpoints
 from bff.http.server import SPARED_OF_USER, USUAL_HEAD_BYTES, mark_authenticated, open_http_server
 from shared.net.admission import ConnectionBudget, ConnectionLimits
+from shared.net.heads import MAX_FIELDS
 from shared.net.tls import ServerTls
 from shared.net.turns import REQUEST_SECONDS, TURN_SECONDS, Turn
 from tests.bff.conftest import Api
@@ -32,6 +33,8 @@ from tests.bff.http.connections import (
 )
 from tests.waiting import counting_passes
 from tools.launch.certificates import Authority
+
+CHUNKED = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 Secure = tuple[ServerTls, ssl.SSLContext] | tuple[None, None]
 
@@ -287,8 +290,21 @@ async def test_bytes_other_than_http_are_refused_and_closed(sent: str) -> None:
         ("GET / HTTP/0.9\r\nHost: x\r\n\r\n", 400),
         (f"GET / HTTP/1.1\r\nHost: x\r\nX: {'x' * 60_000}\r\n\r\n", 431),
         (f"GET /{'x' * 60_000} HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        ("GET / HTTP/1.1\r\nHost: x\r\n" + "a:\n" * MAX_FIELDS + "\r\n", 431),
+        (f"{CHUNKED}0\r\nX: {'x' * 20_000}\r\n\r\n", 431),
+        (CHUNKED + "0\r\n" + "a:\n" * 200 + "\r\n", 431),
     ],
-    ids=["two lengths", "foreign encoding", "version 3", "version 0", "large header", "long target"],
+    ids=[
+        "two lengths",
+        "foreign encoding",
+        "version 3",
+        "version 0",
+        "large header",
+        "long target",
+        "many fields",
+        "large trailer",
+        "many trailers",
+    ],
 )
 async def test_a_refused_head_ends_the_connection_before_the_next_request(head: str, status: int) -> None:
     async with serving() as server, connected(server) as client:

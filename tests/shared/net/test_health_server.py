@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from shared.net.heads import MAX_FIELDS
 from shared.net.health_server import CONNECTION_DEADLINE, MAX_CONNECTIONS, serve_health
 from shared.net.turns import Turns
 from shared.telemetry.health import PROBES, Health
@@ -61,7 +62,9 @@ async def test_a_probe_gets_json_and_its_head_has_no_body(
         (b"\x16\x03\x01\r\n\r\n", b"400"),
         (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),  # without Host
         (get("/livez").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"), b"400"),
-        (get("/livez").replace(b"/1.1", b"/3.0"), b"505"),
+        (get("/livez").replace(b"/1.1", b"/3.0"), b"400"),
+        (get("/livez").replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: gzip\r\n\r\n"), b"400"),
+        (get("/livez").replace(b"\r\n\r\n", b"\r\na:" * MAX_FIELDS + b"\r\n\r\n"), b"431"),
         (get(f"/livez?{'x' * 20_000}"), b"431"),
         (get(f"/livez?{'x' * 20_000}")[:-1], b"431"),  # without end
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from messaging.gateway.transports.client_stream import RECEIVE_BYTES
 from messaging.gateway.transports.handshake import MAX_HEAD_BYTES, SUBPROTOCOL, Handshake, HandshakeResponse
+from shared.net.heads import MAX_FIELDS
 from tests.messaging.gateway.browsers import request
 
 SAMPLE_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -99,11 +100,13 @@ def test_every_valid_form_of_the_request_is_accepted(sent: bytes) -> None:
         (request(Host="a\r\nHost: b"), 400),
         (request().replace(b"GET", b"POST"), 405),
         (request().replace(b"GET", b"HEAD"), 405),
-        (request().replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
+        (request().replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
         (request(Cookie="x" * (MAX_HEAD_BYTES + RECEIVE_BYTES)), 431),
         (b"GET /" + b"x" * MAX_HEAD_BYTES * 2, 431),
+        (request(X="\r\na:" * MAX_FIELDS), 431),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (request(Transfer_Encoding="gzip"), 400),
         (b"hello\r\n\r\n", 400),
     ],
 )
