@@ -7,6 +7,7 @@ proto. Ten times as fast as `google.protobuf.json_format`; a property test compa
 
 import base64
 import binascii
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
@@ -53,30 +54,31 @@ def to_json(message: Message) -> bytes:
     return msgspec.json.encode(to_object(message))
 
 
-def from_json(kind: type[M], text: bytes | str) -> M | Refusal:
-    """Decode a message of this type from JSON text. A Refusal names the invalid field."""
+def from_json(kind: type[M], text: bytes | str, max_items: float = math.inf) -> M | Refusal:
+    """Decode a message of this type from JSON text. A Refusal names the invalid field, such as a list of more than
+    `max_items`, of which nothing is decoded."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return Refusal(Code.MALFORMED, f"This is not JSON in UTF-8: {error}.")
-    return from_object(kind, value)
+    return from_object(kind, value, max_items)
 
 
-def from_object(kind: type[M], value: Any) -> M | Refusal:
-    """Decode a message of this type from a JSON value. A Refusal names the invalid field."""
+def from_object(kind: type[M], value: Any, max_items: float = math.inf) -> M | Refusal:
+    """Decode a message of this type from a JSON value. As `from_json`."""
     message = kind()
     try:
-        _fill(message, value)
+        _fill(message, value, max_items)
     except _Mismatch as mismatch:
         path = mismatch.path.removeprefix(".")
         return Refusal(Code.MALFORMED, f"{f'`{path}`' if path else 'It'} {mismatch.problem}.", field=path)
     return message
 
 
-def _fill(message: Message, value: Any) -> None:
+def _fill(message: Message, value: Any, max_items: float) -> None:
     if type(value) is not dict:
         raise _Mismatch("must be an object")
-    decoders = _decoders(message.DESCRIPTOR)
+    decoders = _decoders(message.DESCRIPTOR, max_items)
     for name, item in value.items():
         if item is None or (decoder := decoders.get(name)) is None:
             continue
@@ -117,22 +119,24 @@ def _encoder(field: FieldDescriptor) -> Convert | None:
 
 
 @cache
-def _decoders(descriptor: Descriptor) -> dict[str, tuple[str | None, Callable[[Message, Any], None]]]:
+def _decoders(descriptor: Descriptor, max_items: float) -> dict[str, tuple[str | None, Callable[[Message, Any], None]]]:
     """By field name: its oneof, if any, and the function that stores a JSON value in the field of a message."""
     return {
-        field.name: (field.containing_oneof.name if field.containing_oneof else None, _storer(field))
+        field.name: (field.containing_oneof.name if field.containing_oneof else None, _storer(field, max_items))
         for field in descriptor.fields
     }
 
 
-def _storer(field: FieldDescriptor) -> Callable[[Message, Any], None]:
+def _storer(field: FieldDescriptor, max_items: float) -> Callable[[Message, Any], None]:
     name = field.name
     if field.is_repeated:
-        one = _decode_message(field.message_type) if field.message_type else _decoder(field)
+        one = _decode_message(field.message_type, max_items) if field.message_type else _decoder(field)
 
         def store_list(message: Message, value: Any) -> None:
             if type(value) is not list:
                 raise _Mismatch("must be a list")
+            if len(value) > max_items:
+                raise _Mismatch(f"may have {max_items} items at most")
             items = getattr(message, name)
             try:
                 for item in value:
@@ -146,7 +150,7 @@ def _storer(field: FieldDescriptor) -> Callable[[Message, Any], None]:
         def store_message(message: Message, value: Any) -> None:
             child = getattr(message, name)
             child.SetInParent()
-            _fill(child, value)
+            _fill(child, value, max_items)
 
         return store_message
     decode = _decoder(field)
@@ -157,12 +161,12 @@ def _storer(field: FieldDescriptor) -> Callable[[Message, Any], None]:
     return store
 
 
-def _decode_message(descriptor: Descriptor) -> Convert:
+def _decode_message(descriptor: Descriptor, max_items: float) -> Convert:
     kind = GetMessageClass(descriptor)
 
     def decode(value: Any) -> Message:
         message = kind()
-        _fill(message, value)
+        _fill(message, value, max_items)
         return message
 
     return decode

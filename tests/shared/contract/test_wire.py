@@ -113,6 +113,13 @@ def test_a_refusal_names_the_field(text: str | bytes, field: str, problem: str) 
     assert problem in refusal.message
 
 
+def test_a_list_may_have_as_many_items_as_the_caller_accepts() -> None:
+    text = '{"watch":{"user_ids":["1","2","3"]}}'
+    assert wire.from_json(ClientFrame, text, 3) == wire.from_json(ClientFrame, text)
+    refusal = wire.from_json(ClientFrame, text, 2)
+    assert refusal == Refusal(Code.MALFORMED, "`watch.user_ids` may have 2 items at most.", "watch.user_ids")
+
+
 def test_unknown_fields_and_nulls_are_ignored() -> None:
     frame = wire.from_json(ClientFrame, '{"ping":{"payload":"aGk=","new":1},"newer":{},"send":null}')
     assert frame == ClientFrame(ping=Ping(payload=b"hi"))

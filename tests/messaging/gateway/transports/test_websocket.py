@@ -13,10 +13,10 @@ import trio
 from messaging.gateway.transports.client_stream import ClientStream
 from messaging.gateway.transports.connection import ConnectionLost
 from messaging.gateway.transports.messages import MessageReader
-from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, WebSocketTransport
+from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, MAX_ITEMS, SHORT_FRAME, WebSocketTransport
 from shared.configuration import LiveConfiguration
 from shared.net.admission import SPARE, ConnectionBudget, ConnectionLimits
-from shared.net.turns import MESSAGE_SECONDS, TURN_SECONDS, Turn
+from shared.net.turns import MESSAGE_SECONDS, TURN_SECONDS, Turn, Turns
 from tests.messaging.gateway.browsers import (
     BINARY,
     CLOSE,
@@ -328,15 +328,48 @@ async def test_a_client_that_pings_and_never_reads_is_lost(monkeypatch: pytest.M
     theirs.close()
 
 
+async def test_a_handshake_waits_for_the_turn_of_its_address(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, waits, may_begin = Turns(), count(1), trio.Event()
+    server.transport.admission = ConnectionBudget(turns=turns).add_listener()
+    turn = turns.of("127.0.0.2")
+
+    async def wait() -> None:
+        if next(waits) > 1:  # the first is that of the connection
+            await may_begin.wait()
+
+    monkeypatch.setattr(turn, "wait", wait)
+    async with await trio.open_tcp_stream("127.0.0.1", server.port, local_address="127.0.0.2") as waiting:
+        await waiting.send_all(request())
+        async with connected(server):
+            pass
+        with trio.move_on_after(0.05) as scope:
+            await waiting.receive_some()
+        assert scope.cancelled_caught
+        may_begin.set()
+        assert (await waiting.receive_some()).startswith(b"HTTP/1.1 101")
+
+
+async def test_a_list_with_more_items_than_any_valid_one_is_refused_by_its_name(platform: Platform) -> None:
+    async with serving(platform) as server, signed_in(server, ANN) as ann:
+        await ann.send(text(send={"files": [{}] * (MAX_ITEMS + 1)}))
+        refused = (await ann.receive())["refused"]
+        assert (refused["code"], refused["field"]) == ("malformed", "send.files")
+
+
 @pytest.mark.parametrize(
-    ("received", "seconds"),
-    [(frame(PING) * 900, TURN_SECONDS), (frame(TEXT, SESSION_PING) * 900, MESSAGE_SECONDS)],
-    ids=["pings", "messages"],
+    ("received", "seconds", "turns"),
+    [
+        (frame(PING) * 900, TURN_SECONDS, 5),  # slices
+        (frame(TEXT, SESSION_PING) * 900, MESSAGE_SECONDS, 900 * MESSAGE_SECONDS / TURN_SECONDS),
+        (text(ping={"payload": "A" * SHORT_FRAME}) * 90, TURN_SECONDS, 90),
+    ],
+    ids=["pings", "messages", "long messages"],
 )
 async def test_clients_of_one_address_take_turns(
-    received: bytes, seconds: float, monkeypatch: pytest.MonkeyPatch
+    received: bytes, seconds: float, turns: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pings are counted by the time of their slices, messages with an estimate."""
+    """Pings are counted by the time of their slices, messages with an estimate, and long ones by the time of their
+    decoding."""
     monkeypatch.setattr("shared.net.turns.perf_counter", count(step=seconds).__next__)
     turn, clients = Turn(), 10
 
@@ -352,9 +385,6 @@ async def test_clients_of_one_address_take_turns(
     async with counting_passes() as passes, trio.open_nursery() as nursery:
         for _ in range(clients):
             nursery.start_soon(read)
-    turns = (
-        5 if seconds == TURN_SECONDS else 900 * MESSAGE_SECONDS / TURN_SECONDS
-    )  # of a client; 900 pings are 5 slices
     assert passes.passed >= int(clients * turns) - 1  # the first turn begins at once
 
 
