@@ -26,7 +26,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from bff.http.bodies import streamed_content
 from bff.http.problems import problem
-from bff.http.server import mark_authenticated
+from bff.http.server import mark_authenticated, turn_of
 from bff.validation import MAX_FIELD, refusal_of
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.contract.errors import Code, Refusal
@@ -172,7 +172,7 @@ async def _inputs(
             case "query":
                 value = parse_query(parameter.annotation, request.query_string)
             case "body":
-                value = _foreign() or parse_body(parameter.annotation, await _body())
+                value = _foreign() or await _parse_in_turn(parameter.annotation, await _body())
             case "content":
                 value = _foreign() or streamed_content()
             case _:
@@ -255,6 +255,14 @@ async def _body() -> bytes:
                 raise RequestEntityTooLarge
         return bytes(body)
     raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.")
+
+
+async def _parse_in_turn(model: type[M], body: bytes) -> M | Refusal:
+    """Parse a body during the turn of its client: 64 KiB of unknown fields take 14 ms."""
+    turn = turn_of(request.scope)
+    await turn.wait()
+    with turn:
+        return parse_body(model, body)
 
 
 def parse_body(model: type[M], body: bytes) -> M | Refusal:

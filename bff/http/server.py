@@ -21,7 +21,14 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, Scope
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ConnectionState,
+    Scope,
+)
 
 from shared.background import open_background
 from shared.net.accepting import serve_listeners
@@ -48,8 +55,14 @@ USUAL_HEAD_BYTES = 1_024
 """Bytes of the head of a request that takes REQUEST_SECONDS; a larger head costs its sender more, as each header takes
 time."""
 
+PIECE_SECONDS = 0.00005
+"""Estimate of a piece of a body, without its parsing. A chunk of one byte is a piece."""
+
 _AUTHENTICATE = "rookery.authenticate"
 """The key of a request's state for the function that authenticates its connection."""
+
+_TURN = "rookery.turn"
+"""The key of a request's state for the turn of its client."""
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +100,7 @@ class Server:
     def __init__(self, app: ASGIFramework, address: tuple[str, int], limits: HttpLimits, admission: Admission) -> None:
         self.address = address
         self.limits = limits
-        self.app = ASGIWrapper(app)
+        self.app = app
         self.config = _hypercorn_config(limits)
         self.context = WorkerContext(None)
         self.admission = admission
@@ -210,6 +223,12 @@ def mark_authenticated(scope: Mapping[str, Any], user_id: int) -> None:
         authenticate(user_id)
 
 
+def turn_of(scope: Mapping[str, Any]) -> Turn:
+    """Return the turn of the client of a request, of which this is the scope; one of its own for a request that no
+    connection carries."""
+    return scope.get("state", {}).get(_TURN) or Turn()
+
+
 def on_authenticated(scope: Scope, function: Callable[[], None]) -> Scope:
     """The scope of a request for which `mark_authenticated` also calls the function."""
     state = cast(Mapping[str, Any], scope).get("state", {})
@@ -268,17 +287,18 @@ class _Connection:
 
     def _make_protocol(self, tasks: TaskGroup) -> "_Http1":
         socket = transport_of(self._stream).socket
+        turn = self.slot.turn
         return _Http1(
-            self._server.app,
+            ASGIWrapper(partial(_receive_in_turn, self._server.app, turn)),
             self._server.config,
             self._server.context,
             tasks,
-            ConnectionState({_AUTHENTICATE: partial(self._server.authenticate, self)}),
+            ConnectionState({_AUTHENTICATE: partial(self._server.authenticate, self), _TURN: turn}),
             isinstance(self._stream, trio.SSLStream),
             _address(socket.getpeername()),
             _address(socket.getsockname()),
             self._on_event,
-            turn=self.slot.turn,
+            turn=turn,
         )
 
     async def _read(self, protocol: H11Protocol) -> None:
@@ -325,6 +345,24 @@ class _Connection:
             await transport.send_eof()
             while await transport.receive_some(MAX_RECEIVE):
                 pass
+
+
+async def _receive_in_turn(
+    app: ASGIFramework, turn: Turn, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    """Run the application for a request, whose further pieces of a body it receives in the turn of the client."""
+    has_more = False
+
+    async def receive_next() -> ASGIReceiveEvent:
+        nonlocal has_more
+        if has_more:
+            await turn.wait()
+            turn.charge(PIECE_SECONDS)
+        event = await receive()
+        has_more = event["type"] == "http.request" and event.get("more_body", False)
+        return event
+
+    await app(scope, receive_next, send)
 
 
 class _H11(ServerConnection):

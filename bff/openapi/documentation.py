@@ -32,7 +32,7 @@ PROBLEM = {
 }
 
 
-HEAD_TOO_LARGE = {"description": "The request's line and headers are too large. The response has no body."}
+HEAD_TOO_LARGE = {"description": "The request's line and headers are too large, or too many. The response has no body."}
 
 ID = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 

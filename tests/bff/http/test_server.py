@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from bff.http import endpoints
-from bff.http.server import SPARED_OF_USER, USUAL_HEAD_BYTES, mark_authenticated, open_http_server
+from bff.http.server import SPARED_OF_USER, USUAL_HEAD_BYTES, Server, mark_authenticated, open_http_server, turn_of
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.heads import MAX_FIELDS
 from shared.net.tls import ServerTls
@@ -371,6 +371,29 @@ async def test_requests_take_turns_with_those_of_the_same_address(
             stream = await stack.enter_async_context(trio.SocketStream(trio.socket.from_stdlib_socket(each)))
             await Client(stream).until(b"0\r\n\r\n")
     assert max(Counter(begun_at).values()) <= 2  # the tasks of two passes may run in either order
+
+
+async def test_pieces_of_bodies_take_turns_with_those_of_the_same_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application knows the turn, for its own work."""
+    monkeypatch.setattr("bff.http.server.PIECE_SECONDS", TURN_SECONDS)
+    clients, pieces, turns = 10, 9, set[Turn]()
+
+    async def read(scope: Any, receive: Receive, send: Send) -> None:
+        turns.add(turn_of(scope))
+        while (await receive())["more_body"]:
+            pass
+        await application(scope, receive, send)
+
+    async def post(server: Server) -> None:
+        async with connected(server) as client:
+            await client.send(CHUNKED + "1\r\nx\r\n" * pieces + "0\r\n\r\n")
+            await client.until(b"\r\n0\r\n\r\n")
+
+    async with serving(read) as server, counting_passes() as passes, trio.open_nursery() as nursery:
+        for _ in range(clients):
+            nursery.start_soon(post, server)
+    assert passes.passed >= clients * pieces - 1  # the first turn begins at once
+    assert len(turns) == 1
 
 
 async def test_a_request_is_charged_for_the_bytes_of_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
