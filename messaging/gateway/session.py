@@ -134,6 +134,8 @@ class Session:
         """Deferred commands that are not answered yet."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when there is something to send, or when the session has ended."""
+        self.on_verified: Callable[[int], None] = lambda user_id: None
+        """Called with the user of the client's token when its signature is verified, before its sign-in is checked."""
         self.on_sign_in: Callable[[], None] = lambda: None
         """Called when the client has signed in."""
         self.is_resumed = False

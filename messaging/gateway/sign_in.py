@@ -51,6 +51,7 @@ class SignIn:
         claims = await self._verifier.read(frame.access_token)
         if isinstance(claims, Refusal):
             return claims
+        session.on_verified(claims.user_id)
         await self._wait_for_owner(session, claims.user_id)
         with self._registry.signing_in(session, claims):
             checked = await self._verifier.check(claims)

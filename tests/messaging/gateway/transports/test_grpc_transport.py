@@ -7,9 +7,12 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.role import GRPC_LIMITS
+from messaging.gateway.session import State
+from messaging.gateway.transports import grpc_transport as module
 from messaging.gateway.transports.connection import Flusher
 from messaging.gateway.transports.grpc_transport import SessionService
 from rookery.v1.session_grpc import SessionServiceStub
@@ -18,7 +21,7 @@ from shared.background import open_background
 from shared.configuration import LiveConfiguration
 from shared.net.admission import Admission, ConnectionBudget
 from shared.rpc import Channel, ClientStream, RpcError, Status, open_channel, open_stream, serve_rpc
-from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, Platform
+from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, Platform, ScriptedLog
 from tests.waiting import until
 
 Stream = ClientStream[ServerFrame, ClientFrame]
@@ -92,6 +95,65 @@ async def test_one_session_too_many_ends_the_oldest_that_has_not_signed_in(platf
         assert [stream.outcome for stream in unsigned[1:]] == [None, None]
         async with signed_in(server, BEN):  # ends another one, and then counts no more
             assert unsigned[2].outcome is None
+
+
+async def test_sessions_without_a_token_end_none_that_waits_for_its_owner(platform: Platform, log: ScriptedLog) -> None:
+    async with serving(platform) as server, AsyncExitStack() as stack:
+        server.service.max_unsigned = 2
+        partition, registry = server.gateway.partitions.partition_of(ANN), server.gateway.registry
+        log.assign(frozenset(), frozenset([partition]), 2)
+        waiting = await open_waiting(server, stack)
+        await until_authenticating(server, 1)
+        for _ in range(4):
+            await stack.enter_async_context(open_stream(SessionServiceStub(server.channel).Connect))
+        await until(lambda: len(registry) == 3)
+        assert waiting.outcome is None
+        log.assign(frozenset([partition]), frozenset(), 3)
+        await expect(waiting, "welcome")
+
+
+async def open_waiting(server: Server, stack: AsyncExitStack) -> Stream:
+    """Open a session of Ann, and send her token."""
+    stream = await stack.enter_async_context(open_stream(SessionServiceStub(server.channel).Connect))
+    await stream.send(ClientFrame(authenticate=Authenticate(access_token=await server.platform.token(ANN))))
+    return stream
+
+
+async def until_authenticating(server: Server, sessions: int) -> None:
+    """Wait until so many sessions wait for the owner of their user's partition."""
+    registry = server.gateway.registry
+    await until(lambda: [session.state for session in registry].count(State.AUTHENTICATING) == sessions)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_one_session_too_many_of_a_user_that_signs_in_ends_the_users_oldest(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    configuration = LiveConfiguration(max_sessions_per_user=2)
+    async with serving(platform, configuration) as server, AsyncExitStack() as stack:
+        log.assign(frozenset(), frozenset([server.gateway.partitions.partition_of(ANN)]), 2)
+        waiting = []
+        for number in (1, 2):
+            waiting.append(await open_waiting(server, stack))
+            await until_authenticating(server, number)
+        waiting.append(await open_waiting(server, stack))
+        with trio.fail_after(PATIENCE), pytest.raises(RpcError, match="connect again"):
+            await waiting[0].receive()
+        assert [stream.outcome for stream in waiting[1:]] == [None, None]
+
+
+async def test_one_session_too_many_ends_the_oldest_of_the_address_with_the_most(platform: Platform) -> None:
+    async with serving(platform) as server, AsyncExitStack() as stack:
+        server.service.max_unsigned = 3
+        unsigned = []
+        for number, client in enumerate(("192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.3"), 1):
+            stack.enter_context(pytest.MonkeyPatch.context()).setattr(module, "address_key", lambda _, key=client: key)
+            unsigned.append(await stack.enter_async_context(open_stream(SessionServiceStub(server.channel).Connect)))
+            if number < 4:
+                await until(partial(lambda most: len(server.gateway.registry) == most, number))
+        with trio.fail_after(PATIENCE), pytest.raises(RpcError, match="connect again"):
+            await unsigned[1].receive()
+        assert [unsigned[place].outcome for place in (0, 2, 3)] == [None] * 3
 
 
 async def test_two_apps_chat(platform: Platform) -> None:
