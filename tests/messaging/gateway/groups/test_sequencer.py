@@ -593,6 +593,7 @@ async def test_a_join_that_the_log_did_not_take_for_a_minute_takes_effect_when_i
     other = next(each for each in ALL if each != HOME)
     way.is_away = True
     assert (await refused(gateway, 50, in_chat("c", joined()))).code == Code.UNAVAILABLE
+    event_id = 0
     for number in range(60):  # messages whose partition has a leader
         event_id = await gateway.sequencer._ids.next()
         message = Message(message_id=event_id, chat_id=CHAT, sender_id=2, client_message_id=f"{number}")
