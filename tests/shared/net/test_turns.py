@@ -91,7 +91,7 @@ async def test_work_that_takes_ten_turns_is_followed_by_nine_passes_without_any(
     await work(turn, clock, seconds)
     async with counting_passes() as counted:
         await turn.wait()
-    assert counted.passed == pytest.approx(passes, abs=1)
+    assert counted.passed == pytest.approx(passes, abs=2)  # the two tasks of a pass may run in either order
 
 
 PIECES = math.ceil(TURN_SECONDS / PIECE_SECONDS)
