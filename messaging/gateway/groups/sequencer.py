@@ -44,9 +44,10 @@ from shared.telemetry.metrics.catalogue import GROUP_CHANGE
 TICK_SECONDS = 1.0
 """How often unconfirmed control changes are published again, and gained partitions looked for."""
 
-REPUBLISHED_MS = 120_000
+REPUBLISHED_MS = 300_000
 """How far back from the end of a gained partition its control changes are published again: its former owner may have
-died between a record of truth and its copies, which it published within seconds."""
+died between a record of truth and its copies. It publishes them within seconds, but owners that die one after the other
+may have no time to publish them again. This is as long as a tail, by default."""
 
 MAX_AGE_SECONDS = 10.0
 """How much older than its record the id of a control change may be: a user joins or leaves at this id, and others may
