@@ -233,19 +233,19 @@ class People:
                 taken = await take_step(services.accounts, claims.user_id, user_id, noted_step, services.clock_ms())
             except BaseException:  # after a lost answer too: the change may be stored
                 unknown = Relationship(claims.user_id, user_id)
-                told = _told(found[-1], step) if found else [claims.user_id]
-                await announce_change(services.publisher, unknown, unknown, told)
+                notified_ids = _notified_by(step, found[-1]) if found else [claims.user_id]
+                await announce_change(services.publisher, unknown, unknown, notified_ids)
                 raise
             if isinstance(taken, Refusal):
                 return taken
             before, after = taken
             # Without a difference, too: an earlier attempt may have been stored without an answer.
-            told = _told(after, step) if before == after else ()
-            await announce_change(services.publisher, before, after, told)
+            notified_ids = _notified_by(step, after) if before == after else ()
+            await announce_change(services.publisher, before, after, notified_ids)
         return after
 
 
-def _told(relationship: Relationship, step: Step) -> Sequence[int]:
+def _notified_by(step: Step, relationship: Relationship) -> Sequence[int]:
     """The users whose sessions get an event after a step of the first one that may have changed the relationship. Not
     the other user if one blocks the other, or after a block or its end: a block is not revealed."""
     if relationship.is_blocked or step not in (invite, part):

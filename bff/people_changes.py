@@ -16,18 +16,18 @@ _log = structlog.get_logger(__name__)
 
 
 async def announce_change(
-    publisher: Backplane, before: Relationship, after: Relationship, told: Collection[int] = ()
+    publisher: Backplane, before: Relationship, after: Relationship, notified_ids: Collection[int] = ()
 ) -> None:
     """Announce a change to the gateways of both users; log it if the backplane rejects it.
 
     A gateway that misses it accepts messages between the two for some minutes more: see `messaging.gateway.lookups`. A
     session gets an event only if its user sees a difference, so that no user learns that another one blocks them; the
-    sessions of the users `told` in any case.
+    sessions of the users of `notified_ids` in any case.
     """
     records = []
     for old, new in ((before, after), (before.reversed, after.reversed)):
         event = Event(people_changed=PeopleChanged(user_id=new.other_id))
-        recipient_ids = [new.user_id] if _seen(old) != _seen(new) or new.user_id in told else []
+        recipient_ids = [new.user_id] if _seen(old) != _seen(new) or new.user_id in notified_ids else []
         envelope = Envelope(event=event, sender_id=new.user_id, recipient_ids=recipient_ids)
         records.append(Record(partition_of(new.user_id, publisher.partitions), envelope.SerializeToString()))
     try:

@@ -10,10 +10,9 @@ import math
 
 import trio
 
-from messaging.archive.store.laws import MAX_AGE_MS
 from messaging.archive.store.protocol import ChatStore
 from shared.contract.errors import Unavailable
-from shared.contract.ids import first_id_at
+from shared.contract.ids import MAX_AGE_MS, first_id_at
 
 CACHE_SECONDS = 1.0
 """How long the watermarks are not read again. Older ones are valid too: they are lower."""

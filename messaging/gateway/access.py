@@ -31,8 +31,9 @@ JOIN_SECONDS = 1.0
 """How long it may take from the answer to the user who added a member until this gateway has read that."""
 
 REFUSED_SECONDS = 10.0
-"""How long further requests of a user who was refused after JOIN_SECONDS do not wait, in the same version of the group.
-Each wait holds up the session's other frames. A user who is added meanwhile may be refused for milliseconds."""
+"""Seconds after a refusal in which further requests of the user are refused without another wait of JOIN_SECONDS, in
+the same version of the group: each wait holds up the session's other frames. A user who is added meanwhile may be
+refused for milliseconds."""
 
 MAX_REFUSED = 10_000
 """Users remembered for that, about 3 MB."""

@@ -19,6 +19,11 @@ SEQUENCES = 1 << 12
 MAX_AHEAD_MS = 60_000
 """How far ids may run ahead of the clock to be above others: ids that are further ahead have a wrong clock's time."""
 
+MAX_AGE_MS = 10_000
+"""An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
+the clocks of gateways and brokers differ. Archives keep rows of their own for late events, so that a client finds them
+that has read further. Gateways publish no control change of a group that is older."""
+
 MAX_ID = 2**63 - 1
 
 

@@ -1,4 +1,4 @@
-"""The checks of the heads of requests of HTTP/1.1, beyond those of h11."""
+"""Checks of the heads of requests of HTTP/1.1, in addition to the checks of h11."""
 
 from http import HTTPStatus
 

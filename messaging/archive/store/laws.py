@@ -8,7 +8,7 @@ from rookery.v1.kinds_pb2 import LAW_MAX, LAW_WINS
 from rookery.v1.session_pb2 import Change, Message, Text
 from shared.contract.changes import KINDS, Kind
 from shared.contract.chats import is_group
-from shared.contract.ids import first_id_at, time_of
+from shared.contract.ids import MAX_AGE_MS, first_id_at, time_of
 
 (MARKS,) = (kind for kind in KINDS.values() if kind.law == LAW_MAX)
 """The kind with LAW_MAX. There is one: its changes are kept as `Chat.marks`, and in no log."""
@@ -34,11 +34,6 @@ STAYING = tuple(sorted(kind.number for kind in KINDS.values() if kind is DELETIO
 MAX_NUMBER = 2**31 - 1
 """The highest version of a group or of an invite link, and the highest number of members: each engine can store it. The
 engines refuse higher ones too late: SQLite with no ValueError, Cassandra after it has written other rows."""
-
-MAX_AGE_MS = 10_000
-"""An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
-the clocks of gateways and brokers differ. Late events have rows of their own, so that a client finds them that has read
-further."""
 
 
 def is_late(event_id: int, at_ms: int) -> bool:

@@ -5,7 +5,7 @@ The versions of a group are consecutive, and each has one event, since
 - one gateway at a time owns the home partition, and its fence drops records of former owners;
 - the owner knows the newest version: between the recorded part of the log and its tail there is no gap;
 - a control change that the log did not acknowledge may be in effect, so it stays the next one of its group: the same
-  records are published again before any other. Once its id is older than MAX_AGE_SECONDS, a new fence decides instead:
+  records are published again before any other. Once its id is older than MAX_AGE_MS, a new fence decides instead:
   the change is in the tail then, or does not count.
 """
 
@@ -36,7 +36,7 @@ from shared.backplane.publishing import publish, publish_and_wait
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster, audience, changed_id, is_kept, is_within
-from shared.contract.ids import SnowflakeGenerator
+from shared.contract.ids import MAX_AGE_MS, SnowflakeGenerator
 from shared.telemetry import traces
 from shared.telemetry.logs import Interval
 from shared.telemetry.metrics.catalogue import GROUP_CHANGE
@@ -48,10 +48,6 @@ REPUBLISHED_MS = 300_000
 """How far back from the end of a gained partition its control changes are published again: its former owner may have
 died between a record of truth and its copies. It publishes them within seconds, but owners that die one after the other
 may have no time to publish them again. This is as long as a tail, by default."""
-
-MAX_AGE_SECONDS = 10.0
-"""How much older than its record the id of a control change may be: a user joins or leaves at this id, and others may
-have sent and read messages above it."""
 
 MAX_WAITING = 100
 """Requests that wait for their turn in one group."""
@@ -90,7 +86,8 @@ class _Change(msgspec.Struct, frozen=True):
     """The roster after the control change."""
     records: Sequence[Record]
     until: float
-    """The time on Trio's clock from which on its id is too old to be published."""
+    """The time on Trio's clock from which on its id is too old to be published: a user joins or leaves at this id, and
+    others may have sent and read messages above it."""
 
     def is_in(self, tail: Tail) -> bool:
         """Whether the log is known to have it, so that a repetition adds only the copies that members lack."""
@@ -235,7 +232,7 @@ class Sequencer:
                 return found if isinstance(found, Refusal) else _answer(request, found)
         deleted = await deleted_users(self._accounts, looked_up_asking(request, roster))
         event_id = self._ids.next_nowait() or await self._ids.next()
-        until = trio.current_time() + MAX_AGE_SECONDS
+        until = trio.current_time() + MAX_AGE_MS / 1000
         # No `await` from here to the publish: no other gateway has owned the partition since the roster was read.
         if self._owned(partition) is not tail or tail.fences.epoch != epoch:
             return _NOT_OWNED

@@ -62,9 +62,9 @@ class SessionService(SessionServiceServicer):
         self._gateway = gateway
         self._flusher = flusher
         self._unsigned = _Sessions[str]()
-        """By address."""
+        """By address, up to the check of the token's signature."""
         self._verified = _Sessions[int]()
-        """By user, without those that have signed in."""
+        """By user, from the check of the token's signature to the sign-in."""
         self.max_unsigned = MAX_UNSIGNED
 
     @stream_handler

@@ -37,7 +37,8 @@ SLICE_BYTES = 1024
 """Bytes that are decoded before the turn's time is checked: the smallest frames, 170 pings, take 2 ms."""
 
 SHORT_FRAME = 256
-"""Characters of a frame that is decoded within MESSAGE_SECONDS, whatever it contains; longer ones are measured."""
+"""Characters of a frame whose decoding takes MESSAGE_SECONDS at most, with any content. The decoding of longer frames
+is measured."""
 
 MAX_ITEMS = 1_000
 """Most items of a list in a frame; no list of a valid frame is nearly as long. A frame of 64 KiB, of a client that has

@@ -7,7 +7,6 @@ import pytest
 
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
 from messaging.archive.queries import MAX_CHANGES_AGE_MS, ArchiveQueries
-from messaging.archive.store.laws import MAX_AGE_MS
 from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS, ChatCursor
 from messaging.archive.store.sqlite.store import SqliteChats
 from messaging.envelopes import kind_name
@@ -50,7 +49,7 @@ from rookery.v1.session_pb2 import Change, Deleted, Event, Hidden, MarkedUnread,
 from shared.archive import UNAVAILABLE
 from shared.contract.changes import LISTED
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import MAX_ID, first_id_at, time_of
+from shared.contract.ids import MAX_AGE_MS, MAX_ID, first_id_at, time_of
 from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, PARTITIONS, new_message
 from tests.messaging.archive.store.chats import NOW_MS, START, Company, Conversation, logged
 

@@ -6,11 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from messaging.archive.store.laws import MAX_AGE_MS
 from messaging.archive.watermark import CACHE_SECONDS, STALE_SECONDS, Watermark
 from shared.background import open_background
 from shared.contract.errors import Unavailable
-from shared.contract.ids import first_id_at
+from shared.contract.ids import MAX_AGE_MS, first_id_at
 from tests.messaging.archive.conftest import FakeChats
 from tests.messaging.archive.store.chats import NOW_MS
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
 
-from messaging.archive.store.laws import EDIT, EVERYONE, MAX_AGE_MS, PRIVATE, SHARED, own_key
+from messaging.archive.store.laws import EDIT, EVERYONE, PRIVATE, SHARED, own_key
 from messaging.archive.store.protocol import (
     MAX_CHANGES,
     MAX_PAGE_CHANGES,
@@ -55,7 +55,7 @@ from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.changes import KINDS
 from shared.contract.chats import direct_members
 from shared.contract.groups import OPEN
-from shared.contract.ids import MAX_ID, time_of
+from shared.contract.ids import MAX_AGE_MS, MAX_ID, time_of
 from shared.drivers.sqlite import Database, open_database
 
 _CHECKPOINT_PAGES = 4_000

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.archive.store.laws import MAX_AGE_MS, listed_key
+from messaging.archive.store.laws import listed_key
 from messaging.archive.store.protocol import FIRST_PUBLIC, ChatCursor, ChatStore, Membership
 from rookery.v1.archive_pb2 import CHAT_KIND_GROUP, Chat, Group, HistoryMessage, ListMembersResponse, Mark
 from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_GUEST, ROLE_MEMBER, ROLE_UNSPECIFIED, GroupSettings, Invite, Member
 from rookery.v1.session_pb2 import Event
 from shared.contract.changes import KINDS
-from shared.contract.ids import MAX_ID, time_of
+from shared.contract.ids import MAX_AGE_MS, MAX_ID, time_of
 from tests.messaging.archive.store.chats import (
     ALL,
     MENTIONS,

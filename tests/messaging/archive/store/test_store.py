@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.archive.store.cassandra import history as cassandra_history
-from messaging.archive.store.laws import MAX_AGE_MS, listed_key
+from messaging.archive.store.laws import listed_key
 from messaging.archive.store.protocol import MAX_CHANGES, MAX_VERSIONS, ChatCursor, ChatStore, Logged, Page
 from messaging.archive.store.sqlite import store as sqlite_store
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Change, Event, MarkedUnread, Typing
 from shared.contract.changes import KINDS, LISTED
-from shared.contract.ids import MAX_ID, first_id_at, time_of
+from shared.contract.ids import MAX_AGE_MS, MAX_ID, first_id_at, time_of
 from tests.messaging.archive.store.chats import (
     NOW_MS,
     START,
