@@ -22,6 +22,11 @@ import { parsed } from "./stores/storage.js";
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
+/** The most characters of a text that the server searches for among names. */
+const MAX_SEARCHED = 64;
+
+/** Whether the server takes a search for this text. @param {string} text */
+export const isSearchable = (text) => [...text].length <= MAX_SEARCHED;
 
 /** The server refused the request; `message` is for people, in English. */
 export class Problem extends Error {

@@ -392,8 +392,8 @@
  * stays while the user waits.
  * @property {boolean} [was_removed] Whether another member removed the user, who can only ask to join then, until a
  * member adds them.
- * @property {boolean} [was_guest] Whether the user, who is not a member, was a guest when they left: they join as a
- * guest then. A member who adds them gives them any role.
+ * @property {boolean} [was_guest] Whether this former member was a guest at the end of the membership, and so joins as
+ * a guest again. A member who adds the user gives any role.
  */
 
 /**

@@ -1,4 +1,4 @@
-"""Relationships between users on the page: connections, blocks, reports, and who may start a chat."""
+"""Relationships between users on the page: connections, blocks, reports, and the limit on new chats."""
 
 import json
 

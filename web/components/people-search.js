@@ -1,6 +1,6 @@
 // Search results while the user types: loaded chats, also groups, at once, and people from the server a moment later.
 
-import { NoResponse } from "../api.js";
+import { isSearchable, NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
@@ -16,8 +16,6 @@ import { emptyState, failure, skeletonRows } from "./empty.js";
 
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
-/** The most characters of a text that the server takes. */
-const MAX_SEARCHED = 64;
 
 export class PeopleSearch {
   /** The searched text; empty while there is no search. */
@@ -128,7 +126,7 @@ export class PeopleSearch {
     /** @type {readonly Profile[]} */
     let found = [];
     try {
-      if ([...text].length <= MAX_SEARCHED) found = (await this.#app.api.findPeople(text)).profiles;
+      if (isSearchable(text)) found = (await this.#app.api.findPeople(text)).profiles;
     } catch (fault) {
       if (search === this.#search)
         this.#failure = fault instanceof NoResponse ? texts.search.noResponse : texts.search.failed;

@@ -1,6 +1,7 @@
 // The members of a channel: nobody loads all of them. Pages in the order of their ids, and members by name, which the
 // server finds among a bounded number of accounts with such names. Loaded when it is first needed.
 
+import { isSearchable } from "../api.js";
 import { displayName } from "../format.js";
 import { isMember } from "../groups.js";
 import { compareIds, laterId } from "../ids.js";
@@ -13,8 +14,6 @@ import { Store } from "./store.js";
 /** @import {Control, ListMembersResponse, Member} from "../wire.js" */
 /** @typedef {{api: Pick<Api, "members" | "signedIn">, chats: Pick<Chats, "found" | "profiles">}} Source */
 
-/** The most characters of a searched name that the server takes. */
-const MAX_NAME = 64;
 /** Members on a page; their profiles are one request. */
 const PAGE = 100;
 /** Requests of one search of the list, each for the members among at most 1,000 accounts with the name. */
@@ -65,7 +64,7 @@ async function readAmong({ api }, chat_id, user_ids) {
  * @returns {Promise<ProfilesPage>}
  */
 async function findMembers({ api, chats }, chat_id, name, limit, cursor = "") {
-  if ([...name].length > MAX_NAME) return { profiles: [], next_cursor: "" };
+  if (!isSearchable(name)) return { profiles: [], next_cursor: "" };
   const path = `/v1/chats/${encodeURIComponent(chat_id)}/profiles`;
   const query = new URLSearchParams({ name_contains: name, limit: String(limit), cursor });
   /** @type {ProfilesPage} */

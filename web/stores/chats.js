@@ -190,8 +190,8 @@ export class Chats extends Store {
   }
 
   /**
-   * The ids of a chat's members. Of a group: the loaded ones. Of a channel: the authors in memory, without users who left
-   * after their last message, and the members that the server has found.
+   * The ids of a chat's members. Of a group: the loaded ones. Of a channel: the authors of messages in memory, except
+   * former members that left after their last message, and the members that the server has found.
    * @param {string} chat_id
    */
   memberIds(chat_id) {

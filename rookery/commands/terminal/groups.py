@@ -74,7 +74,7 @@ class _Members:
         """The version of the newest control change that is known."""
 
     def present(self) -> Iterable[int]:
-        """The ids of the ones who are members now."""
+        """The ids of the present members."""
         return [user_id for user_id, member in self.by_id.items() if member.role]
 
     def set(self, member: Member) -> None:
@@ -84,7 +84,7 @@ class _Members:
             self.by_id[member.user_id] = member
 
     def apply(self, control: Control) -> None:
-        """Apply a control change, whatever came before it."""
+        """Apply a control change. Ones before it may be missing."""
         self.has_missed |= control.version > self.version + 1
         self.version = max(self.version, control.version)
         for member in control.members:

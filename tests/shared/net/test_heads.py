@@ -51,7 +51,7 @@ def test_a_head_may_have_as_many_bytes_as_the_limit() -> None:
 
 
 def test_a_head_and_trailers_may_have_as_many_fields_as_the_limit() -> None:
-    """What follows a head does not count."""
+    """The bytes after a head do not count."""
     connection = ServerConnection(1_000)
     connection.receive_data(LINE + b"Host: x\n" + b"a:\n" * (MAX_FIELDS - 1) + b"\n" * 300)
     assert isinstance(connection.next_event(), h11.Request)
