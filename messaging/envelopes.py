@@ -74,10 +74,25 @@ def fan_out_copies(
     return _records(event, sender_id, "", users, None, 0, chat_version, to_members)
 
 
-def with_all_recipients(truth: Record, recipient_ids: Sequence[int]) -> Record:
-    """The record of truth with the event's recipients in all partitions: see backplane.proto."""
-    further = Envelope(all_recipient_ids=recipient_ids).SerializeToString()
+def with_all_recipients(truth: Record, recipient_ids: Iterable[int], read_for: Iterable[int]) -> Record:
+    """The record of truth with the event's recipients in all partitions, and the users in `read_for` as in `fan_out`:
+    `copies_of` makes the copies again of these."""
+    further = Envelope(all_recipient_ids=recipient_ids, former_member_ids=read_for).SerializeToString()
     return truth._replace(value=truth.value + further)
+
+
+def copies_of(truth: Envelope, partitions: int, truth_partition: int) -> list[Record]:
+    """Return the copies of an event whose record of truth has all recipients, in the other partitions."""
+    copies = fan_out_copies(
+        truth.event,
+        sender_id=truth.sender_id,
+        recipient_ids=truth.all_recipient_ids,
+        partitions=partitions,
+        chat_version=truth.chat_version,
+        read_for=truth.former_member_ids,
+        to_members=truth.to_members,
+    )
+    return [record for record in copies if record.partition != truth_partition]
 
 
 def by_partition(user_ids: Iterable[int], partitions: int, further: Iterable[int] = ()) -> dict[int, list[int]]:

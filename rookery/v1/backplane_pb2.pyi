@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("event", "sign_out", "fence", "recipient_ids", "truth", "sender_id", "origin_session_id", "epoch", "chat_version", "to_members", "all_recipient_ids")
+    __slots__ = ("event", "sign_out", "fence", "recipient_ids", "truth", "sender_id", "origin_session_id", "epoch", "chat_version", "to_members", "all_recipient_ids", "former_member_ids")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     SIGN_OUT_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class Envelope(_message.Message):
     CHAT_VERSION_FIELD_NUMBER: _ClassVar[int]
     TO_MEMBERS_FIELD_NUMBER: _ClassVar[int]
     ALL_RECIPIENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    FORMER_MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
     event: _session_pb2.Event
     sign_out: SignOut
     fence: Fence
@@ -31,7 +32,8 @@ class Envelope(_message.Message):
     chat_version: int
     to_members: bool
     all_recipient_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., sign_out: _Optional[_Union[SignOut, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., truth: _Optional[bool] = ..., sender_id: _Optional[int] = ..., origin_session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., chat_version: _Optional[int] = ..., to_members: _Optional[bool] = ..., all_recipient_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    former_member_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., sign_out: _Optional[_Union[SignOut, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., truth: _Optional[bool] = ..., sender_id: _Optional[int] = ..., origin_session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., chat_version: _Optional[int] = ..., to_members: _Optional[bool] = ..., all_recipient_ids: _Optional[_Iterable[int]] = ..., former_member_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Fence(_message.Message):
     __slots__ = ("gateway", "read_up_to")

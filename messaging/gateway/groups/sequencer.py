@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import trio
 
-from messaging.envelopes import fan_out, fan_out_copies, with_all_recipients
+from messaging.envelopes import copies_of, fan_out, with_all_recipients
 from messaging.gateway.groups.commands import decide, looked_up_asking
 from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_owner, named_users, stored_client_id
 from messaging.gateway.history import History, RecordedOffsets
@@ -35,7 +35,7 @@ from shared.backplane import Backplane, Record
 from shared.backplane.publishing import publish, publish_and_wait
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.groups import Roster, audience, changed_id, is_kept, is_within
+from shared.contract.groups import Roster, audience, changed_id, is_kept
 from shared.contract.ids import MAX_AGE_MS, SnowflakeGenerator
 from shared.telemetry import traces
 from shared.telemetry.logs import Interval
@@ -46,8 +46,10 @@ TICK_SECONDS = 1.0
 
 REPUBLISHED_MS = 300_000
 """How far back from the end of a gained partition its control changes are published again: its former owner may have
-died between a record of truth and its copies. It publishes them within seconds, but owners that die one after the other
-may have no time to publish them again. This is as long as a tail, by default."""
+died between a record of truth and its copies, and so may the owners after it. This is as long as a tail, by default."""
+
+REPUBLISHED_AT_ONCE = 20
+"""Control changes whose copies are published in one call: 220 records with 12 partitions."""
 
 MAX_WAITING = 100
 """Requests that wait for their turn in one group."""
@@ -164,10 +166,10 @@ class Sequencer:
         """Publish control changes again that may not have reached all members, until cancelled."""
         while True:
             await trio.sleep(TICK_SECONDS)
-            for partition in self._partitions.owned:
-                if (tail := self._partitions.tail_at(partition)) is not None:
-                    await self._republish(partition, tail)
             async with trio.open_nursery() as nursery:
+                for partition in self._partitions.owned:
+                    if (tail := self._partitions.tail_at(partition)) is not None:
+                        nursery.start_soon(self._republish, partition, tail)
                 for chat_id, chat in self._chats.items():
                     if chat.pending and not chat.turn.locked():
                         nursery.start_soon(self._confirm, chat_id)
@@ -220,6 +222,7 @@ class Sequencer:
         if refusal := await self._settle(chat_id, chat, tail):
             return refusal
         if (first := _first(chat, tail, key)) is not None:
+            await self._complete(partition, tail, first.event_id)
             return _answer(request, first)
         roster = await self._newest(chat_id, chat, tail, looked_up_users(request, user_id))
         if isinstance(roster, Refusal):
@@ -247,7 +250,7 @@ class Sequencer:
             message_id=event_id, chat_id=chat_id, sender_id=user_id, client_message_id=key[1], control=control
         )
         event = Event(event_id=event_id, message=message)
-        recipient_ids = audience(roster, control, user_id)
+        recipient_ids, read_for = audience(roster, control, user_id), roster.recently_left(event_id)
         records = fan_out(
             event,
             sender_id=user_id,
@@ -256,11 +259,10 @@ class Sequencer:
             epoch=epoch,
             truth_partition=partition,
             chat_version=control.version,
-            read_for=roster.recently_left(event_id),
+            read_for=read_for,
             to_members=roster.is_channel or control.settings.is_channel,
         )
-        if control.settings.is_channel and not roster.is_channel:
-            records[0] = with_all_recipients(records[0], recipient_ids)
+        records[0] = with_all_recipients(records[0], recipient_ids, read_for)
         kind = str(request.WhichOneof("change"))
         change = _Change(key, kind, epoch, event, roster.after(control), records, until)
         return event if await self._publish(chat, change, tail) else _NOT_STORED
@@ -421,66 +423,40 @@ class Sequencer:
 
     async def _republish(self, partition: int, tail: Tail) -> None:
         """Publish copies of the newest control changes of a gained partition, of each once in each epoch."""
+        waiting = self._unrepublished(partition, tail)
+        while waiting and self._owned(partition) is tail:
+            batch = waiting[:REPUBLISHED_AT_ONCE]
+            try:
+                await self._publish_copies(batch, partition)
+            except Unavailable as error:
+                if self._may_warn.has_passed():
+                    _log.warning("controls_not_republished", partition=partition, error=str(error))
+                chat_ids = {each.event.message.chat_id for each in batch}
+                waiting.sort(key=lambda each: each.event.message.chat_id in chat_ids)  # other groups come first
+                return  # until the next tick
+            del waiting[: len(batch)]
+
+    async def _complete(self, partition: int, tail: Tail, event_id: int) -> None:
+        """Publish copies of a control change, unless this gateway has done so: its former owner may have died before.
+        Raises Unavailable."""
+        waiting = self._unrepublished(partition, tail)
+        await self._publish_copies([each for each in waiting if each.event.event_id == event_id], partition)
+
+    def _unrepublished(self, partition: int, tail: Tail) -> list[Envelope]:
+        """The newest control changes of an owned partition whose copies are not published again yet, in this epoch."""
         epoch, waiting = self._republications.get(partition, (0, []))
         if epoch != tail.fences.epoch:
             recent = tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS)
             recent_ids = {each.event.event_id for each in recent}
             waiting = [*(each for each in waiting if each.event.event_id not in recent_ids), *recent]
             self._republications[partition] = tail.fences.epoch, waiting
-        while waiting:
-            chat_id = waiting[0].event.message.chat_id
-            try:
-                await self._republish_change(waiting[0], partition, tail)
-            except Unavailable as error:
-                if self._may_warn.has_passed():
-                    _log.warning("controls_not_republished", partition=partition, error=str(error))
-                waiting.sort(key=lambda each: each.event.message.chat_id == chat_id)  # others come first
-                return  # until the next tick
-            del waiting[0]
+        return waiting
 
-    async def _republish_change(self, envelope: Envelope, partition: int, tail: Tail) -> None:
-        """Publish copies of a control change. Raises Unavailable."""
-        chat_id = envelope.event.message.chat_id
-        async with self._turn(chat_id) as chat:
-            roster = _NOT_KNOWN if chat is None else await self._newest(chat_id, chat, tail, [envelope.sender_id])
-        if isinstance(roster, Refusal):
-            raise Unavailable(roster.message)
-        if records := self._copies(envelope, roster, partition):
+    async def _publish_copies(self, envelopes: Sequence[Envelope], partition: int) -> None:
+        """Publish copies of control changes with this home partition. Raises Unavailable."""
+        records = [record for each in envelopes for record in copies_of(each, self._partitions.count, partition)]
+        if records:
             await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
-
-    def _copies(self, envelope: Envelope, roster: Roster, home: int) -> list[Record]:
-        """Records for the members, at this control change, whose partition is not the home partition, and for the
-        partitions of users who left shortly before. In a channel, for all other partitions, to the members whom it
-        concerns."""
-        if envelope.to_members:
-            return [record for record in self._copies_of_channel(envelope, roster) if record.partition != home]
-        event, of_users = envelope.event, self._partitions.partition_of
-        away = [user_id for user_id in roster.members if of_users(user_id) != home]
-        user_ids = [user_id for user_id in away if roster.includes(user_id, event.event_id)]
-        message = event.message
-        return fan_out_copies(
-            event,
-            sender_id=message.sender_id,
-            recipient_ids=user_ids,
-            partitions=self._partitions.count,
-            chat_version=message.control.version,
-            read_for=set(away).intersection(roster.recently_left(event.event_id)),
-        )
-
-    def _copies_of_channel(self, envelope: Envelope, roster: Roster) -> list[Record]:
-        event, actor_id = envelope.event, envelope.sender_id
-        control, event_id = event.message.control, event.event_id
-        concerned = {each.user_id for each in control.members if is_within(each.spans, event_id)}
-        if roster.includes(actor_id, event_id):
-            concerned.add(actor_id)
-        return fan_out_copies(
-            event,
-            sender_id=actor_id,
-            recipient_ids=sorted(concerned.union(envelope.all_recipient_ids)),
-            partitions=self._partitions.count,
-            chat_version=control.version,
-            to_members=True,
-        )
 
     def _forget_idle(self) -> None:
         """Bound the memory of groups."""

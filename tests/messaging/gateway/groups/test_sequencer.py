@@ -21,7 +21,7 @@ from rookery.v1.groups_pb2 import ROLE_ADMIN, ROLE_OWNER
 from rookery.v1.session_pb2 import Event, Message
 from shared.backplane import Record
 from shared.contract.chats import home_partition
-from shared.contract.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster, audience, is_kept
 from shared.contract.ids import MAX_AGE_MS, time_of, wall_clock_ms
 from shared.contract.partitions import partition_of
@@ -325,32 +325,54 @@ async def test_the_partition_of_a_member_who_has_left_gets_the_control_changes_t
     assert copies() == 2
 
 
-@pytest.mark.parametrize("unknown", CHATS)
-async def test_the_next_owner_publishes_each_control_change_once_though_history_lacks_another_group_for_a_while(
-    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, unknown: str
+def copies_of_creation(world: World, chat_id: str) -> set[int]:
+    """How many copies of the creation the members' partitions have, one of them by the first owner."""
+    envelopes = [[*world.log.counting(each)] for each in ALL if each != HOME]
+    counts = {len([each for each in found if each.event.message.chat_id == chat_id]) for found in envelopes}
+    return counts - {0}
+
+
+async def test_the_next_owner_publishes_each_control_change_once_while_the_archive_is_away(
+    world: World, gateway: Gateway, autojump_clock: MockClock
 ) -> None:
+    """The owner may die soon, and so may the next ones."""
     await made(gateway, ANN, OTHER)
-    find_group = world.find_group
-
-    async def find_known(chat_id: str, user_ids: Collection[int] = ()) -> Group | Refusal | None:
-        if chat_id == unknown:
-            return Refusal(Code.UNAVAILABLE, "away")
-        return await find_group(chat_id, user_ids)
-
-    monkeypatch.setattr(world, "find_group", find_known)
-
-    def copies(chat_id: str) -> set[int]:
-        """How many copies of the creation the members' partitions have, one of them by the first owner."""
-        envelopes = [[*world.log.counting(each)] for each in ALL if each != HOME]
-        counts = {len([each for each in found if each.event.message.chat_id == chat_id]) for found in envelopes}
-        return counts - {0}
-
+    world.refusal = Refusal(Code.UNAVAILABLE, "away")
     await taken_over(world)
+    await trio.sleep(1.5 * sequencer.TICK_SECONDS)
+    assert [copies_of_creation(world, each) for each in CHATS] == [{2}, {2}]
     await trio.sleep(4 * sequencer.TICK_SECONDS)
-    assert [copies(each) for each in CHATS] == [{1 if each == unknown else 2} for each in CHATS]
-    monkeypatch.setattr(world, "find_group", find_group)
-    await trio.sleep(2 * sequencer.TICK_SECONDS)
-    assert [copies(each) for each in CHATS] == [{2}, {2}]
+    assert [copies_of_creation(world, each) for each in CHATS] == [{2}, {2}]
+
+
+async def test_copies_that_the_log_refuses_are_published_after_those_of_other_groups(
+    world: World, gateway: Gateway, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "REPUBLISHED_AT_ONCE", 1)
+    await made(gateway, ANN, OTHER)
+    await taken_over(world)
+    outcomes = iter(["lost", "stored", "lost"])
+    world.ways[-1].outcome = lambda: next(outcomes, "stored")
+    await trio.sleep(sequencer.TICK_SECONDS / 2)
+    for copies in ([{1}, {1}], [{1}, {2}], [{2}, {2}]):
+        await trio.sleep(sequencer.TICK_SECONDS)
+        assert [copies_of_creation(world, each) for each in CHATS] == copies
+
+
+async def test_a_retry_is_answered_once_the_log_has_the_copies_that_its_former_owner_did_not_publish(
+    world: World, gateway: Gateway, autojump_clock: MockClock
+) -> None:
+    """Else it would be accepted, and no member would get it if this owner died, too."""
+    request, fates = in_chat("b", added(100)), iter(["cut"])
+    world.ways[0].outcome = lambda: next(fates, "lost")
+    await refused(gateway, ANN, request)
+    second = await taken_over(world)
+    world.ways[-1].outcome = lambda: "lost"
+    with pytest.raises(Unavailable):
+        await change(second, ANN, request)
+    world.ways[-1].outcome = lambda: "stored"
+    event = await made(second, ANN, request)
+    assert_whole(world, {(ANN, stored_client_id(request)): event})
 
 
 async def test_no_version_is_guessed_while_history_lacks_what_the_tail_has_forgotten(
