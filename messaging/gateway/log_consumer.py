@@ -348,7 +348,7 @@ class LogConsumer:
     ) -> bytes:
         """Append an event to the tail. Return the value of its record, in which a message that was deleted before has
         become a stub; empty if the event does not count: a second event of one frame, a change that the deletion
-        removes, or a copy of the deleted message for recipients who have received it."""
+        removes, or a repeated copy of a deleted message or of a control change for recipients who have received it."""
         event = envelope.event
         event_id, target_id, chat_id = event.event_id, 0, ""
         key, content, is_deletion, is_control = None, 0, False, False
@@ -356,13 +356,15 @@ class LogConsumer:
         if kind == "message":
             message = event.message
             chat_id = message.chat_id
+            is_control = bool(version) and message.HasField("control")
             if envelope.truth:
                 key = (envelope.sender_id, message.client_message_id)
-                is_control = bool(version) and message.HasField("control")
                 if is_control:
                     content = control_hash(message)
                 elif tail.sent_with(key) is None:  # else the tail has its hash
                     content = message_hash(message.text, message.reply_to, message.forwarded, message.files)
+            elif is_control and tail.has_reached(recipient_ids, event_id):
+                return b""  # each owner of the home partition publishes it again
         elif kind == "change":
             change = event.change
             chat_id, target_id, is_deletion = change.chat_id, change.target_id, wins(change)
@@ -379,7 +381,8 @@ class LogConsumer:
                 value = b""
         entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
         if version:
-            entry.chat_version, entry.is_control, entry.is_to_members = version, is_control, envelope.to_members
+            entry.chat_version, entry.is_to_members = version, envelope.to_members
+            entry.is_control = is_control and envelope.truth
         if not tail.append(entry):
             return b""
         if is_deletion:

@@ -513,6 +513,23 @@ async def test_after_the_deletion_of_its_message_a_copy_is_delivered_as_a_stub_a
         assert not events[1].message.HasField("text")
 
 
+async def test_a_copy_of_a_control_change_that_comes_again_is_neither_delivered_nor_kept_again(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    """Each owner of a home partition publishes copies of the newest control changes again."""
+    gateway = await platform.start_gateway()
+    crew = Crew(ANN, BEN)
+    crew.add(40, CAT)
+    async with platform.sign_in(gateway, ANN) as ann:
+        for recipient_ids in ([ANN], [], [ANN], [BEN], [ANN, BEN]):
+            copy = Envelope(event=crew.events[1], recipient_ids=recipient_ids, sender_id=ANN, chat_version=2)
+            log.store(HOME, copy)
+        log.store(HOME, Envelope(event=crew.events[0], recipient_ids=[ANN, BEN], sender_id=ANN, chat_version=1))
+        assert [(await ann.expect("event")).event.event_id for _ in range(2)] == [40, 1]
+    recipients = [entry.recipient_ids for entry in gateway.partitions.tails[HOME].newer(BEN, 0)]
+    assert recipients == [(BEN,), (ANN, BEN)]
+
+
 async def test_a_message_is_published_to_a_member_whom_its_sender_did_not_know_until_the_log_has_it(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
