@@ -75,8 +75,8 @@ def fan_out_copies(
 
 
 def with_all_recipients(truth: Record, recipient_ids: Iterable[int], read_for: Iterable[int]) -> Record:
-    """The record of truth with the event's recipients in all partitions, and the users in `read_for` as in `fan_out`:
-    `copies_of` makes the copies again of these."""
+    """The record of truth with the event's recipients in all partitions, and the users in `read_for` as in `fan_out`.
+    `copies_of` makes the copies again from this record."""
     further = Envelope(all_recipient_ids=recipient_ids, former_member_ids=read_for).SerializeToString()
     return truth._replace(value=truth.value + further)
 

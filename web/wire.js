@@ -393,7 +393,7 @@
  * @property {boolean} [was_removed] Whether another member removed the user, who can only ask to join then, until a
  * member adds them.
  * @property {boolean} [was_guest] Whether this former member was a guest at the end of the membership, and so joins as
- * a guest again. A member who adds the user gives any role.
+ * a guest again. A member that adds the user can assign any role.
  */
 
 /**

@@ -21,8 +21,8 @@ MAX_AHEAD_MS = 60_000
 
 MAX_AGE_MS = 10_000
 """An event is late if its id is older than this when the log stores it: a retry keeps the id of its first sending, and
-the clocks of gateways and brokers differ. Archives keep rows of their own for late events, so that a client finds them
-that has read further. Gateways publish no control change of a group that is older."""
+the clocks of gateways and brokers differ. Archives keep rows of their own for late events, so that a client that has
+read further finds them. Gateways publish no control change of a group whose id is older."""
 
 MAX_ID = 2**63 - 1
 
