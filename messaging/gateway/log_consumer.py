@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import structlog
 import trio
@@ -18,7 +18,7 @@ from messaging.gateway.registry import Registry
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import change_hash, control_hash, message_hash
 from messaging.gateway.tail import Entry, Tail
-from rookery.v1.backplane_pb2 import Envelope, Fence
+from rookery.v1.backplane_pb2 import CopiesStored, Envelope, Fence
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
@@ -59,6 +59,16 @@ MIN_RECORD_BYTES = 256
 _log = structlog.get_logger(__name__)
 
 
+class Missed(NamedTuple):
+    """Copies of an event of a group, for members whom its sender did not know."""
+
+    tail: Tail
+    """The tail with its record of truth."""
+    offset: int
+    """The offset of the record by which this gateway knows that they are due."""
+    copies: Sequence[Record]
+
+
 SettleSends = Callable[[Collection[int]], Awaitable[None]]
 """Waits until no message or change of a user of these partitions is in flight."""
 
@@ -96,7 +106,8 @@ class LogConsumer:
         self._epoch = 0
         self._number = random.getrandbits(63)  # in this gateway's fences
         self._fenced: list[int] = []  # partitions owned since the last announcement
-        self._missed: list[tuple[Tail, Sequence[Record]]] = []
+        self._missed: dict[int, list[Missed]] = {}
+        """By partition, copies for further members that are due."""
         self._far_ahead = Interval()
         self._fence_rebuilt: Callable[[], None] = lambda: None
         self._scope = trio.CancelScope()
@@ -195,7 +206,7 @@ class LogConsumer:
                     if self._fenced:
                         self._announce_owned()
                     for missed in self.take_missed():
-                        nursery.start_soon(self._publish_missed, *missed)
+                        nursery.start_soon(self._publish_missed, missed)
                     fence_rebuilt()
                     if not self._partitions.rebuilding:
                         started()
@@ -229,6 +240,8 @@ class LogConsumer:
             self._sign_out(envelope)
         elif payload == "fence":
             self._read_fence(tail, record, envelope.fence)
+        elif payload == "copies_stored":
+            self._read_mark(tail, record, envelope.copies_stored)
         elif envelope.truth and not tail.fences.admits(envelope.epoch):
             LATE_RECORDS.inc(GROUP)
             _log.info("late_record_dropped", partition=record.partition, offset=record.offset, epoch=envelope.epoch)
@@ -259,7 +272,7 @@ class LogConsumer:
                 record.partition, _chat_id(event), record.offset, event.event_id, recipient_ids
             )
         elif is_of_group and envelope.truth:
-            self._reach_missed(tail, value, envelope, recipient_ids)
+            self._reach_missed(tail, record, value, envelope, recipient_ids)
         origin = envelope.origin_session_id
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None
@@ -288,10 +301,12 @@ class LogConsumer:
             is_live = record.partition not in self._partitions.rebuilding
             self._rosters.read(chat_id, event.message.control, is_live=is_live, is_channel=envelope.to_members)
             self._channels.apply(chat_id, event.message.control)
-            self._change_members(tail, chat_id, event)
+            self._change_members(tail, record, chat_id, event)
         return self._rosters.within(chat_id, version, event.event_id, recipient_ids)
 
-    def _reach_missed(self, tail: Tail, value: bytes, envelope: Envelope, recipient_ids: tuple[int, ...]) -> None:
+    def _reach_missed(
+        self, tail: Tail, record: StoredRecord, value: bytes, envelope: Envelope, recipient_ids: tuple[int, ...]
+    ) -> None:
         """Publish an event of a group, which is no control change, to members whom its sender did not know."""
         event = envelope.event
         chat_id = _chat_id(event)
@@ -299,23 +314,23 @@ class LogConsumer:
         if missed and not event.message.HasField("control"):
             for version, user_ids in missed.items():
                 others = [user_id for user_id in user_ids if user_id not in recipient_ids]
-                self._miss(tail, value, others, version)
+                self._miss(tail, record, value, others, version)
 
-    def _change_members(self, tail: Tail, chat_id: str, event: Event) -> None:
+    def _change_members(self, tail: Tail, record: StoredRecord, chat_id: str, event: Event) -> None:
         """Apply a control change's joins and removals to earlier records whose senders did not know it."""
         control = event.message.control
         joined = [member for member in control.members if member.role and not member.former_role]
         for entry in tail.sent_after(chat_id, event.event_id) if joined else ():
             if entry.chat_version < control.version:
                 missed = [each.user_id for each in joined if is_within(each.spans, entry.event_id)]
-                self._miss(tail, entry.value, missed, control.version)
+                self._miss(tail, record, entry.value, missed, control.version)
         for member in control.members:
             if not member.role:
                 tail.withdraw(chat_id, member)
 
-    def _miss(self, tail: Tail, value: bytes, user_ids: Sequence[int], version: int) -> None:
+    def _miss(self, tail: Tail, record: StoredRecord, value: bytes, user_ids: Sequence[int], version: int) -> None:
         """Publish an event of a group, whose record of truth is in the tail, to members whom its sender did not know:
-        they are members in this version."""
+        they are members in this version, as this record shows."""
         envelope = decode(value)
         records = fan_out_copies(
             envelope.event,
@@ -325,23 +340,37 @@ class LogConsumer:
             chat_version=version,
         )
         if records:
-            self._missed.append((tail, records))
+            tail.copies_due += 1
+            tail.copied_offset = max(tail.copied_offset, record.offset)
+            self._missed.setdefault(record.partition, []).append(Missed(tail, record.offset, records))
 
-    def take_missed(self) -> list[tuple[Tail, Sequence[Record]]]:
-        """The records to publish for members whom senders did not know, each with the tail of its record of truth."""
-        missed, self._missed = self._missed, []
-        return missed
+    def take_missed(self) -> list[Missed]:
+        """The copies to publish for members whom senders did not know. A partition that is not owned yet has none: a
+        CopiesStored at the end of its tail may cover them."""
+        if not self._missed:  # the usual case after a fetch
+            return []
+        ready = [partition for partition in self._missed if partition not in self._partitions.rebuilding]
+        return [missed for partition in ready for missed in self._missed.pop(partition)]
 
-    async def _publish_missed(self, tail: Tail, records: Sequence[Record]) -> None:
-        """Publish until the log has stored the records. If the tail's partition leaves, its next owner does that."""
-        while not tail.is_released:
+    async def _publish_missed(self, missed: Missed) -> None:
+        """Publish until the log has stored the copies. If the tail's partition leaves, its next owner does that."""
+        while not missed.tail.is_released:
             try:
-                await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
+                await publish_and_wait(self._backplane, missed.copies, until=self._partitions.held_until)
             except Unavailable as error:
                 _log.warning("missed_members_not_reached", error=str(error))
                 await trio.sleep(RETRY_SECONDS)
             else:
+                missed.tail.copies_due -= 1
                 return
+
+    def _read_mark(self, tail: Tail, record: StoredRecord, mark: CopiesStored) -> None:
+        """Drop the copies that a former owner has published."""
+        tail.copies_stored_up_to = max(tail.copies_stored_up_to, min(mark.up_to, record.offset))
+        if missed := self._missed.get(record.partition):
+            due = [each for each in missed if each.offset >= tail.copies_stored_up_to]
+            tail.copies_due -= len(missed) - len(due)
+            self._missed[record.partition] = due
 
     def _append(
         self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None, recipient_ids: tuple[int, ...]
@@ -520,6 +549,8 @@ class LogConsumer:
             await self._settle_sends(partitions)
         self._backplane.withdraw(partitions)
         self._partitions.remove(partitions)
+        for partition in partitions:
+            self._missed.pop(partition, None)
         owned = self._partitions.owned
         self._rosters.drop_unfollowed(owned)  # control changes of other groups that come from now on may not be read
         self._channels.leave_partitions(partitions)

@@ -91,6 +91,12 @@ class Tail:
         """From this moment on (since 1970) the tail has every event."""
         self.next_offset = offset
         self.fences = Fences(offset)
+        self.copies_stored_up_to = offset
+        """The log has the copies that are due for records below this offset: see CopiesStored."""
+        self.copies_due = 0
+        """The number of records whose copies for further members are not stored yet."""
+        self.copied_offset = -1
+        """The offset of the newest record for which copies are or were due."""
         self.is_released = False
         """Whether the partition has left: others may have published to it since."""
         self.highest_event_id = 0
@@ -110,6 +116,11 @@ class Tail:
         """The log's time (since 1970) up to which its records have been read, at least."""
         newest_ms = self._entries[-1].at_ms if self._entries else self.complete_from_ms - 1
         return max(newest_ms, self.announced_ms)
+
+    @property
+    def lacks_mark(self) -> bool:
+        """Whether no CopiesStored covers all copies, although those for further members are stored."""
+        return self.copied_offset >= self.copies_stored_up_to and not self.copies_due
 
     def append(self, entry: Entry) -> bool:
         """Append an entry, whose offset must be above all others'. Return whether it counts: of two records of truth
@@ -133,6 +144,8 @@ class Tail:
             entries.append(entry)
         if entry.chat_version and key is not None:
             self._of_groups.setdefault(entry.chat_id, deque()).append(entry)
+        if entry.is_control:
+            self.copied_offset = entry.offset
         if entry.is_to_members:
             head = self._heads.get(entry.chat_id)
             self._heads[entry.chat_id] = Head(entry.offset, event_id if head is None else max(event_id, head.event_id))
@@ -269,10 +282,11 @@ class Tail:
         """The control changes of a group whose home partition this is, in order."""
         return [decode(entry.value).event for entry in self._of_groups.get(chat_id, ()) if entry.is_control]
 
-    def recent_controls(self, since_ms: int) -> list[Envelope]:
-        """The control changes of this moment or later, of all groups whose home partition this is, in order."""
-        recent = takewhile(lambda entry: entry.at_ms >= since_ms, reversed(self._entries))
-        controls = [decode(entry.value) for entry in recent if entry.is_control]
+    def unmarked_controls(self) -> list[Envelope]:
+        """The control changes of former epochs that no CopiesStored covers, of all groups whose home partition this is,
+        in order."""
+        unmarked = takewhile(lambda entry: entry.offset >= self.copies_stored_up_to, reversed(self._entries))
+        controls = [decode(each.value) for each in unmarked if each.is_control and each.offset < self.fences.epoch]
         controls.reverse()
         return controls
 

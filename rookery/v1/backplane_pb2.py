@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from rookery.v1 import session_pb2 as rookery_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arookery/v1/backplane.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\xc9\x02\n\x08\x45nvelope\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.EventH\x00\x12\'\n\x08sign_out\x18\x02 \x01(\x0b\x32\x13.rookery.v1.SignOutH\x00\x12\"\n\x05\x66\x65nce\x18\x07 \x01(\x0b\x32\x11.rookery.v1.FenceH\x00\x12\x15\n\rrecipient_ids\x18\x03 \x03(\x03\x12\r\n\x05truth\x18\x04 \x01(\x08\x12\x11\n\tsender_id\x18\x05 \x01(\x03\x12\x19\n\x11origin_session_id\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x14\n\x0c\x63hat_version\x18\t \x01(\x04\x12\x12\n\nto_members\x18\n \x01(\x08\x12\x19\n\x11\x61ll_recipient_ids\x18\x0b \x03(\x03\x12\x19\n\x11\x66ormer_member_ids\x18\x0c \x03(\x03\x42\t\n\x07payload\",\n\x05\x46\x65nce\x12\x0f\n\x07gateway\x18\x01 \x01(\x03\x12\x12\n\nread_up_to\x18\x02 \x01(\x03\"0\n\x07SignOut\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\x12\n\nis_deleted\x18\x02 \x01(\x08\"\x86\x01\n\x0b\x46ormerEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12.\n\x08reaction\x18\x04 \x01(\x0b\x32\x1a.rookery.v1.FormerReactionH\x00\x12,\n\x07receipt\x18\x05 \x01(\x0b\x32\x19.rookery.v1.FormerReceiptH\x00\x42\x07\n\x05\x65vent\"b\n\x0e\x46ormerReaction\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\x03\x12\r\n\x05\x65moji\x18\x04 \x01(\t\x12\x0b\n\x03set\x18\x05 \x01(\x08\"^\n\rFormerReceipt\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x03 \x01(\x03\x12\x12\n\nread_up_to\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arookery/v1/backplane.proto\x12\nrookery.v1\x1a\x18rookery/v1/session.proto\"\xfc\x02\n\x08\x45nvelope\x12\"\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.rookery.v1.EventH\x00\x12\'\n\x08sign_out\x18\x02 \x01(\x0b\x32\x13.rookery.v1.SignOutH\x00\x12\"\n\x05\x66\x65nce\x18\x07 \x01(\x0b\x32\x11.rookery.v1.FenceH\x00\x12\x31\n\rcopies_stored\x18\r \x01(\x0b\x32\x18.rookery.v1.CopiesStoredH\x00\x12\x15\n\rrecipient_ids\x18\x03 \x03(\x03\x12\r\n\x05truth\x18\x04 \x01(\x08\x12\x11\n\tsender_id\x18\x05 \x01(\x03\x12\x19\n\x11origin_session_id\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x08 \x01(\x03\x12\x14\n\x0c\x63hat_version\x18\t \x01(\x04\x12\x12\n\nto_members\x18\n \x01(\x08\x12\x19\n\x11\x61ll_recipient_ids\x18\x0b \x03(\x03\x12\x19\n\x11\x66ormer_member_ids\x18\x0c \x03(\x03\x42\t\n\x07payload\",\n\x05\x46\x65nce\x12\x0f\n\x07gateway\x18\x01 \x01(\x03\x12\x12\n\nread_up_to\x18\x02 \x01(\x03\"\x1d\n\x0c\x43opiesStored\x12\r\n\x05up_to\x18\x01 \x01(\x03\"0\n\x07SignOut\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\x12\n\nis_deleted\x18\x02 \x01(\x08\"\x86\x01\n\x0b\x46ormerEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12.\n\x08reaction\x18\x04 \x01(\x0b\x32\x1a.rookery.v1.FormerReactionH\x00\x12,\n\x07receipt\x18\x05 \x01(\x0b\x32\x19.rookery.v1.FormerReceiptH\x00\x42\x07\n\x05\x65vent\"b\n\x0e\x46ormerReaction\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\x03\x12\r\n\x05\x65moji\x18\x04 \x01(\t\x12\x0b\n\x03set\x18\x05 \x01(\x08\"^\n\rFormerReceipt\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x03 \x01(\x03\x12\x12\n\nread_up_to\x18\x04 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.backplane_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENVELOPE']._serialized_start=69
-  _globals['_ENVELOPE']._serialized_end=398
-  _globals['_FENCE']._serialized_start=400
-  _globals['_FENCE']._serialized_end=444
-  _globals['_SIGNOUT']._serialized_start=446
-  _globals['_SIGNOUT']._serialized_end=494
-  _globals['_FORMEREVENT']._serialized_start=497
-  _globals['_FORMEREVENT']._serialized_end=631
-  _globals['_FORMERREACTION']._serialized_start=633
-  _globals['_FORMERREACTION']._serialized_end=731
-  _globals['_FORMERRECEIPT']._serialized_start=733
-  _globals['_FORMERRECEIPT']._serialized_end=827
+  _globals['_ENVELOPE']._serialized_end=449
+  _globals['_FENCE']._serialized_start=451
+  _globals['_FENCE']._serialized_end=495
+  _globals['_COPIESSTORED']._serialized_start=497
+  _globals['_COPIESSTORED']._serialized_end=526
+  _globals['_SIGNOUT']._serialized_start=528
+  _globals['_SIGNOUT']._serialized_end=576
+  _globals['_FORMEREVENT']._serialized_start=579
+  _globals['_FORMEREVENT']._serialized_end=713
+  _globals['_FORMERREACTION']._serialized_start=715
+  _globals['_FORMERREACTION']._serialized_end=813
+  _globals['_FORMERRECEIPT']._serialized_start=815
+  _globals['_FORMERRECEIPT']._serialized_end=909
 # @@protoc_insertion_point(module_scope)

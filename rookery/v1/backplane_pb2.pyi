@@ -8,10 +8,11 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("event", "sign_out", "fence", "recipient_ids", "truth", "sender_id", "origin_session_id", "epoch", "chat_version", "to_members", "all_recipient_ids", "former_member_ids")
+    __slots__ = ("event", "sign_out", "fence", "copies_stored", "recipient_ids", "truth", "sender_id", "origin_session_id", "epoch", "chat_version", "to_members", "all_recipient_ids", "former_member_ids")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     SIGN_OUT_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    COPIES_STORED_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_IDS_FIELD_NUMBER: _ClassVar[int]
     TRUTH_FIELD_NUMBER: _ClassVar[int]
     SENDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +25,7 @@ class Envelope(_message.Message):
     event: _session_pb2.Event
     sign_out: SignOut
     fence: Fence
+    copies_stored: CopiesStored
     recipient_ids: _containers.RepeatedScalarFieldContainer[int]
     truth: bool
     sender_id: int
@@ -33,7 +35,7 @@ class Envelope(_message.Message):
     to_members: bool
     all_recipient_ids: _containers.RepeatedScalarFieldContainer[int]
     former_member_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., sign_out: _Optional[_Union[SignOut, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., truth: _Optional[bool] = ..., sender_id: _Optional[int] = ..., origin_session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., chat_version: _Optional[int] = ..., to_members: _Optional[bool] = ..., all_recipient_ids: _Optional[_Iterable[int]] = ..., former_member_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., sign_out: _Optional[_Union[SignOut, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., copies_stored: _Optional[_Union[CopiesStored, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., truth: _Optional[bool] = ..., sender_id: _Optional[int] = ..., origin_session_id: _Optional[str] = ..., epoch: _Optional[int] = ..., chat_version: _Optional[int] = ..., to_members: _Optional[bool] = ..., all_recipient_ids: _Optional[_Iterable[int]] = ..., former_member_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Fence(_message.Message):
     __slots__ = ("gateway", "read_up_to")
@@ -42,6 +44,12 @@ class Fence(_message.Message):
     gateway: int
     read_up_to: int
     def __init__(self, gateway: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...
+
+class CopiesStored(_message.Message):
+    __slots__ = ("up_to",)
+    UP_TO_FIELD_NUMBER: _ClassVar[int]
+    up_to: int
+    def __init__(self, up_to: _Optional[int] = ...) -> None: ...
 
 class SignOut(_message.Message):
     __slots__ = ("family_id", "is_deleted")

@@ -16,9 +16,10 @@ import msgspec
 import structlog
 import trio
 
-from messaging.envelopes import copies_of, fan_out, with_all_recipients
+from messaging.envelopes import fan_out, with_all_recipients
 from messaging.gateway.groups.commands import decide, looked_up_asking
 from messaging.gateway.groups.forms import check, is_result, looked_up_users, named_owner, named_users, stored_client_id
+from messaging.gateway.groups.republisher import Republisher
 from messaging.gateway.history import History, RecordedOffsets
 from messaging.gateway.lookups import refuse_unaccepted
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -26,13 +27,12 @@ from messaging.gateway.rosters import Rosters
 from messaging.gateway.sent import SendKey
 from messaging.gateway.session import RETRY_AFTER_MS
 from messaging.gateway.tail import Tail
-from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.group_service_pb2 import ChangeGroupRequest
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.people import Relationship, WhoMayStart
 from shared.accounts.store import AccountStore, User, batches, deleted_users
 from shared.backplane import Backplane, Record
-from shared.backplane.publishing import publish, publish_and_wait
+from shared.backplane.publishing import publish
 from shared.contract.chats import home_partition
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.groups import Roster, audience, changed_id, is_kept
@@ -43,13 +43,6 @@ from shared.telemetry.metrics.catalogue import GROUP_CHANGE
 
 TICK_SECONDS = 1.0
 """How often unconfirmed control changes are published again, and gained partitions looked for."""
-
-REPUBLISHED_MS = 300_000
-"""How far back from the end of a gained partition its control changes are published again: its former owner may have
-died between a record of truth and its copies, and so may the owners after it. This is as long as a tail, by default."""
-
-REPUBLISHED_AT_ONCE = 20
-"""Control changes whose copies are published in one call: 220 records with 12 partitions."""
 
 MAX_WAITING = 100
 """Requests that wait for their turn in one group."""
@@ -147,8 +140,7 @@ class Sequencer:
         self._fence_again = fence_again
         self._chats: dict[str, _Chat] = {}  # the latest used last
         self._recorded = RecordedOffsets(backplane)
-        self._republications: dict[int, tuple[int, list[Envelope]]] = {}
-        """By partition, the epoch, and the control changes of it whose copies are not published again yet."""
+        self._republisher = Republisher(backplane, partitions)
         self._settled = trio.lowlevel.ParkingLot()
         self._may_warn = Interval()
         self.is_closed = False
@@ -168,7 +160,7 @@ class Sequencer:
             await trio.sleep(TICK_SECONDS)
             async with trio.open_nursery() as nursery:
                 for partition in self._partitions.owned:
-                    if (tail := self._partitions.tail_at(partition)) is not None:
+                    if (tail := self._owned(partition)) is not None:
                         nursery.start_soon(self._republish, partition, tail)
                 for chat_id, chat in self._chats.items():
                     if chat.pending and not chat.turn.locked():
@@ -222,7 +214,7 @@ class Sequencer:
         if refusal := await self._settle(chat_id, chat, tail):
             return refusal
         if (first := _first(chat, tail, key)) is not None:
-            await self._complete(partition, tail, first.event_id)
+            await self._republisher.complete(partition, tail, first.event_id)
             return _answer(request, first)
         roster = await self._newest(chat_id, chat, tail, looked_up_users(request, user_id))
         if isinstance(roster, Refusal):
@@ -422,41 +414,12 @@ class Sequencer:
                 await self._settle(chat_id, chat, tail)
 
     async def _republish(self, partition: int, tail: Tail) -> None:
-        """Publish copies of the newest control changes of a gained partition, of each once in each epoch."""
-        waiting = self._unrepublished(partition, tail)
-        while waiting and self._owned(partition) is tail:
-            batch = waiting[:REPUBLISHED_AT_ONCE]
-            try:
-                await self._publish_copies(batch, partition)
-            except Unavailable as error:
-                if self._may_warn.has_passed():
-                    _log.warning("controls_not_republished", partition=partition, error=str(error))
-                chat_ids = {each.event.message.chat_id for each in batch}
-                waiting.sort(key=lambda each: each.event.message.chat_id in chat_ids)  # other groups come first
-                return  # until the next tick
-            del waiting[: len(batch)]
-
-    async def _complete(self, partition: int, tail: Tail, event_id: int) -> None:
-        """Publish copies of a control change, unless this gateway has done so: its former owner may have died before.
-        Raises Unavailable."""
-        waiting = self._unrepublished(partition, tail)
-        await self._publish_copies([each for each in waiting if each.event.event_id == event_id], partition)
-
-    def _unrepublished(self, partition: int, tail: Tail) -> list[Envelope]:
-        """The newest control changes of an owned partition whose copies are not published again yet, in this epoch."""
-        epoch, waiting = self._republications.get(partition, (0, []))
-        if epoch != tail.fences.epoch:
-            recent = tail.recent_controls(tail.time_at(tail.next_offset) - REPUBLISHED_MS)
-            recent_ids = {each.event.event_id for each in recent}
-            waiting = [*(each for each in waiting if each.event.event_id not in recent_ids), *recent]
-            self._republications[partition] = tail.fences.epoch, waiting
-        return waiting
-
-    async def _publish_copies(self, envelopes: Sequence[Envelope], partition: int) -> None:
-        """Publish copies of control changes with this home partition. Raises Unavailable."""
-        records = [record for each in envelopes for record in copies_of(each, self._partitions.count, partition)]
-        if records:
-            await publish_and_wait(self._backplane, records, until=self._partitions.held_until)
+        """Publish the copies that a former owner may not have published, and mark that the log has all."""
+        await self._republisher.republish(partition, tail)
+        if tail.lacks_mark and not any(
+            chat.pending and self._home_of(chat_id) == partition for chat_id, chat in self._chats.items()
+        ):
+            await self._republisher.mark(partition, tail)
 
     def _forget_idle(self) -> None:
         """Bound the memory of groups."""

@@ -20,7 +20,7 @@ from messaging.gateway.channels import Channels
 from messaging.gateway.files import FileLookups
 from messaging.gateway.follows import Follows
 from messaging.gateway.frames import ProtobufEncoding
-from messaging.gateway.log_consumer import LogConsumer
+from messaging.gateway.log_consumer import LogConsumer, Missed
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.publisher import Publisher
@@ -28,6 +28,7 @@ from messaging.gateway.registry import Registry
 from messaging.gateway.requests import SendRequest, check
 from messaging.gateway.rosters import Rosters
 from messaging.gateway.session import Command, Session, State
+from rookery.v1.backplane_pb2 import CopiesStored, Envelope
 from rookery.v1.groups_pb2 import Member
 from rookery.v1.session_pb2 import ClientFrame, Event, Mention, Send, ServerFrame, Text
 from shared.backplane import Record, StoredRecord
@@ -79,6 +80,8 @@ class Reader:
         self.partitions = OwnedPartitions(PARTITIONS)
         self.partitions.set_consumer(log)
         self.rosters = Rosters(history, PARTITIONS, ids.follow, history.is_complete)
+        self.due: list[Missed] = []
+        """Copies that it is publishing."""
         self.known: dict[int, Member] = {}
         """The members as the newest control changes left them that it has read."""
         self.registry, live = Registry(), Live.fixed(CONFIGURATION)
@@ -123,10 +126,12 @@ class Reader:
         self.rosters.drop_unfollowed(self.partitions.owned)
 
     def read(self, partition: int, roster: Roster) -> bool:
-        """Read one record, while the group has this roster. Return whether there was one."""
+        """Read one record, while the group has this roster. Return whether there was one, or copies were due."""
+        had_due = bool(self.due)
+        self.publish_missed()
         offset = self.partitions.tails[partition].next_offset
         if offset == len(self.log.kept[partition]):
-            return False
+            return had_due or bool(self.due)
         record = self.log.kept[partition][offset]
         envelope = decode(record.value)
         for member in envelope.event.message.control.members:
@@ -134,16 +139,22 @@ class Reader:
                 self.known[member.user_id] = member
         self.consumer.deliver(record)
         self._own_if_read(partition)
-        for user_id in self.received(envelope.event):
+        for user_id in self.received(envelope.event) if envelope.HasField("event") else ():
             known = self.known.get(user_id)
             if known is not None and known.version >= envelope.chat_version:
                 event_id = envelope.event.event_id
                 assert is_within(known.spans, event_id) or roster.includes(user_id, event_id), (
                     f"{user_id} got {envelope}"
                 )
-        for _, records in self.consumer.take_missed():
-            self.log.publish(records, lambda _: None)
         return True
+
+    def publish_missed(self) -> None:
+        """Publish the copies that were due before the last call, unless their partition has left since."""
+        for missed in self.due:
+            if not missed.tail.is_released:
+                self.log.publish(missed.copies, lambda _: None)
+                missed.tail.copies_due -= 1
+        self.due = self.consumer.take_missed()
 
     def received(self, event: Event) -> list[int]:
         """The users whose sessions got the event since the last call."""
@@ -199,6 +210,8 @@ class Simulation:
             self.readers[index] = self.start(index)
             for partition in [partition for partition, owner in self.owners.items() if owner == index]:
                 self.owner(partition).assign(partition)
+        elif action == "mark":
+            self.mark(number % PARTITIONS)
         elif action == "move":
             partition = number % PARTITIONS
             self.owner(partition).release(partition)
@@ -211,6 +224,13 @@ class Simulation:
             before = self.crew.roster
             change(self.ids[self.owners[HOME]].next_nowait() or 0)
             self._publish_control(before)
+
+    def mark(self, partition: int) -> None:
+        """Publish a CopiesStored, as the sequencer does, if one is due and the partition has an owner."""
+        tail = self.owner(partition).partitions.tail_at(partition)
+        if tail is not None and tail.lacks_mark:
+            mark = Envelope(copies_stored=CopiesStored(up_to=tail.next_offset))
+            self.log.publish([Record(partition, mark.SerializeToString())], lambda _: None)
 
     async def send(self, user_id: int, *mentioned: int) -> None:
         reader = self.owner(partition_of(user_id, PARTITIONS))
@@ -252,7 +272,7 @@ class Simulation:
 
 
 ACTIONS = st.sampled_from(
-    ["toggle", "toggle", "send", "send", "send", "read", "read", "read", "record", "restart", "move"]
+    ["toggle", "toggle", "send", "send", "send", "read", "read", "read", "record", "mark", "restart", "move"]
 )
 
 
@@ -270,3 +290,41 @@ def test_each_user_gets_the_events_inside_their_spans_and_no_others(
         simulation.finish()
 
     trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_each_owner_publishes_the_copies_for_a_member_whom_the_sender_did_not_know_until_a_mark_covers_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The mark does, although the copies are due before it is read."""
+    simulation = Simulation((0, 0))
+    home_owner = simulation.owners[HOME]
+    sender_id = next(each for each in (ANN, 2, 3) if simulation.owners[partition_of(each, PARTITIONS)] != home_owner)
+    partition = partition_of(sender_id, PARTITIONS)
+
+    def next_owner() -> Reader:
+        """Of the sender's partition, after the former one was killed. It has read all records."""
+        number = simulation.owners[partition]
+        reader = simulation.readers[number] = simulation.start(number)
+        reader.assign(partition)
+        while reader.read(partition, simulation.crew.roster) and not reader.due:
+            pass
+        return reader
+
+    def due(reader: Reader) -> list[Sequence[Record]]:
+        return [each.copies for each in reader.due]
+
+    for each in ALL:
+        while simulation.owner(each).read(each, simulation.crew.roster):
+            pass
+    simulation.control(lambda event_id: simulation.crew.add(event_id, 4))
+    simulation.now_ms += 1
+    await simulation.send(sender_id)  # its gateway has not read that 4 was added
+    first = due(next_owner())
+    assert first
+    assert due(next_owner()) == first, "the former owner has published none"
+    simulation.mark(partition)
+    owner = next_owner()
+    assert due(owner) == first, "no mark was due while copies were"
+    owner.publish_missed()
+    simulation.mark(partition)
+    assert not due(next_owner())

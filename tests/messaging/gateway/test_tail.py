@@ -180,7 +180,10 @@ def test_the_control_changes_and_the_other_events_of_a_group_are_found() -> None
         tail.append(of_group(offset, 10 + offset, 1, 2, control=control))
     assert [found.event_id for found in tail.sent_after("g-7", 11)] == [13]
     assert [event.message.control.version for event in tail.controls("g-7")] == [1, 2]
-    assert [each.event.message.control.version for each in tail.recent_controls(1)] == [2]
+    tail.copies_stored_up_to = 1
+    assert tail.unmarked_controls() == [], "the fence is not read"
+    tail.fences.epoch = 3
+    assert [each.event.message.control.version for each in tail.unmarked_controls()] == [2]
     assert (tail.controls("g-8"), tail.event(9)) == ([], None)
     found = tail.event(12)
     assert found is not None

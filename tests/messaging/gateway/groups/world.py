@@ -31,8 +31,9 @@ from tests.messaging.gateway.harness import looked_up, stored_group
 PARTITIONS = 4
 
 Outcome = str
-"""What happens to a call: it is `stored`, or it fails. Then it is `lost`, or all of it is stored (`unanswered`), or its
-first record only (`cut`), or that when the test calls `deliver_late` (`late`). Or it is `held` until `answer_held`."""
+"""What happens to a call with an event: it is `stored`, or it fails. Then it is `lost`, or all of it is stored
+(`unanswered`), or its first record only (`cut`), or that when the test calls `deliver_late` (`late`). Or it is `held`
+until `answer_held`."""
 
 
 class Log:
@@ -85,7 +86,7 @@ class Way:
         self.log = log
         self.outcome: Callable[[], Outcome] = lambda: "stored"
         self.is_away = False
-        """Whether each call is lost, that of a fence included."""
+        """Whether each call is lost, also one without an event."""
         self.held_until = math.inf
         self.frozen: list[tuple[Sequence[Record], Done]] | None = None
         """While the gateway is frozen, the calls that it makes."""
@@ -127,8 +128,8 @@ class Way:
             self.log.append(self._late.pop(0))
 
     def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
-        is_fence = Envelope.FromString(records[0].value).HasField("fence")
-        outcome = "lost" if self.is_away else "stored" if is_fence else self.outcome()
+        is_event = Envelope.FromString(records[0].value).HasField("event")
+        outcome = "lost" if self.is_away else self.outcome() if is_event else "stored"
         if self.frozen is not None and outcome == "stored":
             self.frozen.append((records, done))
             return
