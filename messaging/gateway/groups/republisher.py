@@ -35,9 +35,9 @@ class Republisher:
         self._may_warn = Interval()
 
     async def republish(self, partition: int, tail: Tail) -> None:
-        """Publish the copies of the control changes of an owned partition that may lack some, of each once in each
-        epoch. Stops if the log refuses them, or if the partition is lost."""
-        waiting = self._of(partition, tail)
+        """Publish the copies of an owned partition's control changes that may lack some, of each once in each epoch.
+        Return early if the log refuses them, or if the partition is lost."""
+        waiting = self._unpublished(partition, tail)
         while waiting and self._partitions.tail_at(partition) is tail:
             batch = waiting[:AT_ONCE]
             try:
@@ -53,7 +53,7 @@ class Republisher:
 
     async def complete(self, partition: int, tail: Tail, event_id: int) -> None:
         """Publish the copies of a control change, unless this gateway has done so. Raises Unavailable."""
-        waiting = self._of(partition, tail)
+        waiting = self._unpublished(partition, tail)
         if change := next((each for each in waiting if each.event.event_id == event_id), None):
             await self._publish_copies([change], partition)
             waiting[:] = [each for each in waiting if each is not change]
@@ -62,7 +62,7 @@ class Republisher:
         """Publish a CopiesStored for all records that were read, if the tail lacks one and no copies wait. To be called
         while no control change of the partition is in flight. If the log refuses it, the next call tries again."""
         is_owned = self._partitions.tail_at(partition) is tail
-        if is_owned and tail.lacks_mark and not self._of(partition, tail):
+        if is_owned and tail.lacks_mark and not self._unpublished(partition, tail):
             mark = Envelope(copies_stored=CopiesStored(up_to=tail.next_offset))
             record = Record(partition, mark.SerializeToString())
             try:
@@ -70,7 +70,7 @@ class Republisher:
             except Unavailable as error:
                 _log.debug("copies_not_marked", partition=partition, error=str(error))
 
-    def _of(self, partition: int, tail: Tail) -> list[Envelope]:
+    def _unpublished(self, partition: int, tail: Tail) -> list[Envelope]:
         """The control changes of an owned partition whose copies are not published yet, in this epoch."""
         epoch, waiting = self._waiting.get(partition, (0, []))
         if epoch != tail.fences.epoch:

@@ -416,10 +416,12 @@ class Sequencer:
     async def _republish(self, partition: int, tail: Tail) -> None:
         """Publish the copies that a former owner may not have published, and mark that the log has all."""
         await self._republisher.republish(partition, tail)
-        if tail.lacks_mark and not any(
-            chat.pending and self._home_of(chat_id) == partition for chat_id, chat in self._chats.items()
-        ):
+        if tail.lacks_mark and not self._has_pending(partition):
             await self._republisher.mark(partition, tail)
+
+    def _has_pending(self, partition: int) -> bool:
+        """Whether the log has not acknowledged a control change with this home partition."""
+        return any(chat.pending and self._home_of(chat_id) == partition for chat_id, chat in self._chats.items())
 
     def _forget_idle(self) -> None:
         """Bound the memory of groups."""
