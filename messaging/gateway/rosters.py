@@ -379,6 +379,8 @@ class Rosters:
             return
         known = read.members
         newer = newer_members(known, members_after(control))
+        if not newer:
+            return
         if isinstance(known, KnownMembers) or is_channel:
             self._set_read(read, KnownMembers.of(known).after(newer.values()), MAX_KNOWN)
         else:

@@ -80,6 +80,7 @@ class SnowflakeGenerator:
                 return False
             if snowflake >> 22 >= self._last_ms:
                 self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
+            self._newest = snowflake
         return True
 
     def renumber(self, generator: int) -> None:
