@@ -4,12 +4,13 @@ A pass of Trio's scheduler runs every task that is ready. Without a common bound
 ten slices in each pass, and a task of another client, which needs several passes, waits for all of them. The contents
 of files give way to all other tasks.
 
-Work that does not await is measured; other work is charged with an estimate before it begins.
+Work that does not await is measured, in CPU time: on a busy machine a process may have a tenth of a core, and a turn of
+the clock's time would be over after a tenth of its work. Other work is charged with an estimate before it begins.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import perf_counter
+from time import thread_time
 from types import TracebackType
 from weakref import WeakValueDictionary
 
@@ -18,13 +19,13 @@ import trio
 from shared.net.client_address import UNKNOWN, address_key
 
 TURN_SECONDS = 0.002
-"""Seconds for which an address's connections together process received bytes in one pass. With the work that follows
-from them, a pass takes some 4 ms, and a probe, which needs some ten passes, 40 ms."""
+"""Seconds of CPU time for which an address's connections together process received bytes in one pass. With the work
+that follows from them, a pass takes some 4 ms, and a probe, which needs some ten passes, 40 ms."""
 
 MAX_DEBT_SECONDS = 0.05
-"""Most seconds of work that count. The largest piece of work takes some 0.02 s, but the measured time is longer if the
-machine has run other processes meanwhile, or has stopped this one. Connections that share an address, such as those of
-a proxy, wait together for these 25 passes: for 0.1 s if other addresses fill each pass, else for none."""
+"""Most seconds of work that count. The largest piece of work takes some 0.02 s, more on a slower machine. Connections
+that share an address, such as those of a proxy, wait together for these 25 passes: for 0.1 s if other addresses fill
+each pass, else for none."""
 
 WOKEN_AT_ONCE = 8
 """Connections that continue in a new turn. Most slices are short, so that many of them fit; each that does not costs
@@ -55,7 +56,7 @@ QUIET_SECONDS = 0.001
 
 
 class Turn:
-    """The bound of the connections of one address. `with turn:` counts the time of the block, which must not await.
+    """The bound of the connections of one address. `with turn:` counts the CPU time of the block, which must not await.
 
     Work that takes longer than a turn is followed by passes without any, until there was one for each TURN_SECONDS.
     """
@@ -85,12 +86,12 @@ class Turn:
             self._is_awaited = bool(self._waiting)
 
     def __enter__(self) -> None:
-        self._began = perf_counter()
+        self._began = thread_time()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._spent += perf_counter() - self._began
+        self._spent += thread_time() - self._began
         if self._is_awaited:
             self.charge(0.0)
 

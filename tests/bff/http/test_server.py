@@ -347,7 +347,7 @@ async def test_a_client_that_vanishes_during_the_response_is_no_fault(caplog: py
     ("name", "value"),
     [
         ("bff.http.server.REQUEST_SECONDS", TURN_SECONDS),
-        ("shared.net.turns.perf_counter", count(step=TURN_SECONDS).__next__),
+        ("shared.net.turns.thread_time", count(step=TURN_SECONDS).__next__),
     ],
     ids=["requests", "parsing"],
 )

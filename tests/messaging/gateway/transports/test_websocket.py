@@ -370,7 +370,7 @@ async def test_clients_of_one_address_take_turns(
 ) -> None:
     """Pings are counted by the time of their slices, messages with an estimate, and long ones by the time of their
     decoding."""
-    monkeypatch.setattr("shared.net.turns.perf_counter", count(step=seconds).__next__)
+    monkeypatch.setattr("shared.net.turns.thread_time", count(step=seconds).__next__)
     turn, clients = Turn(), 10
 
     async def read() -> None:
