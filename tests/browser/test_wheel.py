@@ -12,8 +12,9 @@ from tests.browser.test_app import STATE
 from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
 
-MOST_FILES, MOST_BYTES = 11, 58_500
-"""Limits of a first visit, in gzip. Measured: 58,254 bytes with the script of the start screen, which may come later.
+MOST_FILES, MOST_BYTES = 11, 59_000
+"""Limits of a first visit, in gzip. Measured: 58,608 bytes with the script of the start screen and the icon, 977 bytes
+that may come later.
 The view of a chat and its style are loaded with the first chat that is opened."""
 
 
