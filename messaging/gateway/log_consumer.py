@@ -65,7 +65,7 @@ class Missed(NamedTuple):
     tail: Tail
     """The tail with its record of truth."""
     offset: int
-    """The offset of the record by which this gateway knows that they are due."""
+    """The offset of the record from which this gateway learned that the copies are due."""
     copies: Sequence[Record]
 
 
@@ -330,7 +330,7 @@ class LogConsumer:
 
     def _miss(self, tail: Tail, record: StoredRecord, value: bytes, user_ids: Sequence[int], version: int) -> None:
         """Publish an event of a group, whose record of truth is in the tail, to members whom its sender did not know:
-        they are members in this version, as this record shows."""
+        these users are members in this version, which `record` shows."""
         envelope = decode(value)
         records = fan_out_copies(
             envelope.event,

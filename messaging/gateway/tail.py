@@ -119,7 +119,8 @@ class Tail:
 
     @property
     def lacks_mark(self) -> bool:
-        """Whether no CopiesStored covers all copies, although those for further members are stored."""
+        """Whether the newest CopiesStored does not cover every record for which copies were due, and the log has the
+        copies for further members."""
         return self.copied_offset >= self.copies_stored_up_to and not self.copies_due
 
     def append(self, entry: Entry) -> bool:

@@ -64,7 +64,7 @@ class SnowflakeGenerator:
         self._is_held = is_held
         self._last_ms = 0
         self._sequence = 0
-        self._newest = 0
+        self._newest = 0  # the highest id that was generated or followed
         self._latest_ms = 0  # the latest time that the clock has shown
 
     @property

@@ -35,8 +35,8 @@ class Republisher:
         self._may_warn = Interval()
 
     async def republish(self, partition: int, tail: Tail) -> None:
-        """Publish the copies of an owned partition's control changes that may lack some, of each once in each epoch.
-        Return early if the log refuses them, or if the partition is lost."""
+        """Publish the copies of an owned partition's control changes that this gateway has not published in this epoch.
+        Return early if the log refuses the copies, or if the partition is lost."""
         waiting = self._unpublished(partition, tail)
         while waiting and self._partitions.tail_at(partition) is tail:
             batch = waiting[:AT_ONCE]
@@ -59,10 +59,10 @@ class Republisher:
             waiting[:] = [each for each in waiting if each is not change]
 
     async def mark(self, partition: int, tail: Tail) -> None:
-        """Publish a CopiesStored for all records that were read, if the tail lacks one and no copies wait. To be called
-        while no control change of the partition is in flight. If the log refuses it, the next call tries again."""
+        """Publish a CopiesStored for all records that were read, if no copies wait. Call this for a tail that lacks a
+        mark, while no control change of the partition is in flight. If the log refuses it, call again later."""
         is_owned = self._partitions.tail_at(partition) is tail
-        if is_owned and tail.lacks_mark and not self._unpublished(partition, tail):
+        if is_owned and not self._unpublished(partition, tail):
             mark = Envelope(copies_stored=CopiesStored(up_to=tail.next_offset))
             record = Record(partition, mark.SerializeToString())
             try:

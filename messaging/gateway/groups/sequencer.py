@@ -42,7 +42,8 @@ from shared.telemetry.logs import Interval
 from shared.telemetry.metrics.catalogue import GROUP_CHANGE
 
 TICK_SECONDS = 1.0
-"""How often unconfirmed control changes are published again, and gained partitions looked for."""
+"""How often unconfirmed control changes are published again, gained partitions looked for, and copies marked as
+stored."""
 
 MAX_WAITING = 100
 """Requests that wait for their turn in one group."""
@@ -414,13 +415,14 @@ class Sequencer:
                 await self._settle(chat_id, chat, tail)
 
     async def _republish(self, partition: int, tail: Tail) -> None:
-        """Publish the copies that a former owner may not have published, and mark that the log has all."""
+        """Publish the copies that a former owner may not have published, and a CopiesStored once the log has all copies
+        that are due."""
         await self._republisher.republish(partition, tail)
         if tail.lacks_mark and not self._has_pending(partition):
             await self._republisher.mark(partition, tail)
 
     def _has_pending(self, partition: int) -> bool:
-        """Whether the log has not acknowledged a control change with this home partition."""
+        """Whether a control change with this home partition waits for the log's acknowledgement."""
         return any(chat.pending and self._home_of(chat_id) == partition for chat_id, chat in self._chats.items())
 
     def _forget_idle(self) -> None:

@@ -295,14 +295,14 @@ def test_each_user_gets_the_events_inside_their_spans_and_no_others(
 async def test_each_owner_publishes_the_copies_for_a_member_whom_the_sender_did_not_know_until_a_mark_covers_them(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """The mark does, although the copies are due before it is read."""
+    """The next owner reads the records for which copies are due before it reads the mark, and publishes no copies."""
     simulation = Simulation((0, 0))
     home_owner = simulation.owners[HOME]
     sender_id = next(each for each in (ANN, 2, 3) if simulation.owners[partition_of(each, PARTITIONS)] != home_owner)
     partition = partition_of(sender_id, PARTITIONS)
 
     def next_owner() -> Reader:
-        """Of the sender's partition, after the former one was killed. It has read all records."""
+        """The next owner of the sender's partition, after the former owner was killed. It has read all records."""
         number = simulation.owners[partition]
         reader = simulation.readers[number] = simulation.start(number)
         reader.assign(partition)

@@ -31,9 +31,9 @@ from tests.messaging.gateway.harness import looked_up, stored_group
 PARTITIONS = 4
 
 Outcome = str
-"""What happens to a call with an event: it is `stored`, or it fails. Then it is `lost`, or all of it is stored
-(`unanswered`), or its first record only (`cut`), or that when the test calls `deliver_late` (`late`). Or it is `held`
-until `answer_held`."""
+"""The outcome of a call that publishes an event. `stored`: the log stores all records and acknowledges them. The other
+calls fail: the log stores no record (`lost`), all records (`unanswered`), the first record only (`cut`), or the first
+record when the test calls `deliver_late` (`late`). A call that is `held` waits for `answer_held` or `fail_held`."""
 
 
 class Log:
